@@ -145,11 +145,14 @@ def removal_summary(done: Removed) -> tuple[str, ...]:
     """Describe what was removed."""
     lines = [*_list_problems(done.projects), *done.problems]
     lines += [f"{left.id} is kept: {left.why}" for left in done.projects if left.choice is Choice.REFUSED]
-    if not done.verdicts:
-        lines.append("nothing was removed")
+    known = [each for each in done.verdicts if each.kind is not ObjectKind.GO_CACHE]
+    if any(each.size for each in done.verdicts if each.kind is ObjectKind.GO_CACHE):
+        known = list(done.verdicts)  # BuildKit does not say whether a cache exists: without bytes none did
+    if not known:
+        lines.append("nothing was removed" if not done.verdicts else "nothing was left to remove")
     else:
         freed = "" if done.freed is None else f", {humanize.size(done.freed)} freed"
-        lines.append(f"{_count_kinds(done.verdicts)} removed{freed}; volumes stay")
+        lines.append(f"{_count_kinds(known)} removed{freed}; volumes stay")
     if done.forgotten:
         lines.append(
             f"{humanize.count(len(done.forgotten), 'project')} had nothing left; the record is removed"

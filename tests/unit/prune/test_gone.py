@@ -42,6 +42,8 @@ from watcher.prune import (
     removal_summary,
     remove_gone,
 )
+from watcher.prune.left_project import EngineLeftovers
+from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.system import lock
 
 IMAGE = "shop:latest"
@@ -691,3 +693,18 @@ def test_nothing_foreign_ever_goes(data: st.DataObject) -> None:
                 assert known is False or "mine:rev-00000000aaaa" not in verdict.tags
                 assert known or "shop:latest" not in verdict.tags
                 assert verdict.kind == "tag" or verdict.tags == image.tags
+
+
+@pytest.mark.parametrize(("size", "said"), [(0, "nothing was left to remove"), (44, "2 Go caches removed")])
+def test_go_caches_that_gave_no_byte_back_are_not_counted(size: int, said: str) -> None:
+    """BuildKit does not say whether a cache exists."""
+    why = Reason(Cause.PROJECT_GONE, "its project is gone")
+    found = tuple(
+        Verdict(ObjectKind.GO_CACHE, name, name, bytes_, remove=True, why=why)
+        for name, bytes_ in (("a", size), ("b", 0))
+    )
+    left = LeftProject(
+        "shop-1", "/src/shop", Choice.OFFERED, "", engines=(EngineLeftovers("unix:///a", found),)
+    )
+    (line,) = removal_summary(Removed(projects=[left]))
+    assert line.startswith(said)
