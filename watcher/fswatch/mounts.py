@@ -59,7 +59,7 @@ class MountTable:
         self._path, self._lock = path, threading.Lock()
         self._file = -1
         self._changes = select.poll()
-        self._text = ""
+        self._text, self._is_read = "", False
         self._found: dict[str, frozenset[str]] = {}  # of the text, by path
 
     def find_below(self, path: str) -> frozenset[str]:
@@ -68,9 +68,11 @@ class MountTable:
             if self._file < 0:
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)  # for the life of the process
                 self._changes.register(self._file, select.POLLERR | select.POLLPRI)
+            if self._changes.poll(0):  # the kernel flags each change once (proc_pid_mountinfo(5))
+                self._is_read = False
+            if not self._is_read:
                 self._read(self._file)
-            elif self._changes.poll(0):  # the kernel flags each change once (proc_pid_mountinfo(5))
-                self._read(self._file)
+                self._is_read = True
             if path not in self._found:
                 self._found[path] = mounts_below(path, self._text)
             return self._found[path]

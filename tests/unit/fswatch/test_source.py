@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -447,8 +448,12 @@ class CountedTable(MountTable):
 
     reads = 0
 
+    broken = False
+
     def _read(self, file: int) -> None:
         self.reads += 1
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error")
         super()._read(file)
 
 
@@ -458,6 +463,16 @@ def table() -> Iterator[CountedTable]:
     yield made
     if made._file >= 0:
         os.close(made._file)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="only Linux lists mounts there")
+def test_a_list_of_mounts_that_could_not_be_read_is_no_empty_list(table: CountedTable) -> None:
+    table.broken = True
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            table.find_below("/")
+    table.broken = False
+    assert table.find_below("/") == mounts_below("/", Path("/proc/self/mountinfo").read_text())
 
 
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="only Linux lists mounts there")
