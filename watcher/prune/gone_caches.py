@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from watcher.buildkit import (
     RpcError,
     SolveFailed,
     SolveRequest,
-    UsageInfo,
 )
 from watcher.dockerfile import cache_names, is_shared_cache
 from watcher.errors import EngineUnavailable, WatcherError
@@ -34,9 +33,8 @@ from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
 RELEASE_SECONDS = 15.0  # time for a busy BuildKit to release records whose last build has ended
-RETRY = Backoff(0.1, 2.0)
+RETRY = Backoff(0.1, 2.0)  # seconds until a removal that was refused is tried again
 MOUNT_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
-_PAUSE = 0.05
 
 
 class GoneCaches:
@@ -97,32 +95,24 @@ class GoneCaches:
         """
         own = await self._own_mounts()
         try:
-            freed = await _drop_mounts(await self._connection.client(), names)
+            client = await self._connection.client()
+            freed, left = await _drop_mounts(
+                client, names, own, seconds=self._mount_seconds, retry=self._retry
+            )
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the Go caches could not be removed: {error}") from error
-        found = [self._mount_verdict(name) for name in names]
-        held = await self._wait_for_release(own)
-        if held and not freed:
+        found, held = [self._mount_verdict(name) for name in names], sum(own[name] for name in left)
+        if left and not freed:
             text = "BuildKit still holds it, as if a build used it; a restart of the engine frees it"
             found = [each.as_kept(Cause.IN_USE, text) for each in found]
-            found[:1] = [replace(each, size=sum(held.values())) for each in found[:1]]
+            found[:1] = [replace(each, size=held) for each in found[:1]]
         elif found:
             text = "its project is gone; the size is the sum of all its Go caches"
-            if held:
-                left = humanize.size(sum(held.values()))
-                text += f" but {len(held)} with {left}, which BuildKit still holds, as if a build used them"
+            if left:
+                text += f" but {len(left)} with {humanize.size(held)}, which BuildKit still holds, as if a "
+                text += "build used them"
             found[0] = replace(found[0], size=freed, why=Reason(Cause.PROJECT_GONE, text))
         return found
-
-    async def _wait_for_release(self, own: Mapping[str, int]) -> dict[str, int]:
-        """Return those of the mounts that are still there when BuildKit had time to release them."""
-        until = time.monotonic() + self._mount_seconds
-        for tries in itertools.count():
-            held = {name: size for name, size in (await self._own_mounts()).items() if name in own}
-            if not held or time.monotonic() >= until:
-                break
-            await asyncio.sleep(self._retry.pause(tries))
-        return held
 
     async def _own_mounts(self) -> dict[str, int]:
         """Return the cache mounts whose first command names the project, by record id, with their bytes."""
@@ -208,8 +198,12 @@ def _with_image(verdict: Verdict) -> Verdict:
     return verdict
 
 
-async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
-    """Make BuildKit drop cache mounts; return the freed bytes.
+async def _drop_mounts(
+    client: Client, names: Iterable[str], own: Collection[str], *, seconds: float, retry: Backoff
+) -> tuple[int, frozenset[str]]:
+    """Make BuildKit drop cache mounts; return the freed bytes, and those of `own` that are still there.
+
+    `own` are the ids of records that must go; BuildKit has `seconds` for that.
 
     A build with `no_cache` makes it drop the mounts that its steps name, before the first step runs
     (moby/buildkit, solver/llbsolver/vertex.go, detectPrunedCacheID). So a build that fails immediately is
@@ -231,13 +225,15 @@ async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
     before = {record.id: record for record in await client.disk_usage(_MOUNTS)}
     with suppress(SolveFailed):
         await client.solve(request, _ignore_progress)
-    gone: list[UsageInfo] = []
-    for _ in range(round(MOUNT_SECONDS / _PAUSE) if before else 0):
+    until = time.monotonic() + seconds
+    for tries in itertools.count():
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
-        if gone := [record for name, record in before.items() if name not in there]:
+        gone, left = before.keys() - there, there.intersection(own)
+        done = not left if own else gone or not before
+        if done or time.monotonic() >= until:
             break
-        await asyncio.sleep(_PAUSE)
-    return sum(record.size for record in gone)
+        await asyncio.sleep(retry.pause(tries))
+    return sum(before[name].size for name in gone), frozenset(left)
 
 
 def _ignore_progress(_: Progress) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.backoff import Backoff
 from watcher.engine import Engine, EngineError, Removal
 from watcher.errors import WatcherError
 from watcher.prune.address_image import remove_address_image
 from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
 from watcher.prune.gone import GoneProjects
+from watcher.prune.gone_caches import RETRY
 from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject, Removed
 from watcher.prune.location import Presence
 from watcher.prune.model import Cause, ObjectKind, Verdict
@@ -21,7 +21,6 @@ from watcher.system.lock import ProjectLock
 
 STOP_SECONDS = 10.0  # stop timeout of a container that is still running
 REMOVAL_TRIES = 6
-_REMOVAL_RETRY = Backoff(0.1, 2.0)
 _CACHED = (ObjectKind.STEP, ObjectKind.GO_CACHE)
 _NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
@@ -159,7 +158,7 @@ async def _remove_container(engine: Engine, verdict: Verdict) -> Verdict:
     for tries in range(REMOVAL_TRIES):  # the engine refuses while it removes it for another program
         if result is not Removal.IN_USE:
             break
-        await asyncio.sleep(_REMOVAL_RETRY.pause(tries))
+        await asyncio.sleep(RETRY.pause(tries))
         result = await engine.remove(found.id, volumes=False)
     return apply_result(verdict, result)
 
