@@ -46,7 +46,7 @@ from bench._peers import (
     how_busy,
     new_id,
 )
-from bench.save import Contender, show_progress
+from bench.save import Contender, run_rounds, show_progress
 
 CONTENDERS = ("go", "exact", "fast", "watch", "plain")
 FACTOR, MORE = 1.15, 0.5  # the goal: exact takes at most go times FACTOR and MORE seconds
@@ -269,16 +269,7 @@ def bench_service(big: Big, options: argparse.Namespace, docker: Docker) -> None
                 print(docker.missing(["compose"])[0])
             elif name != "plain" or slow:
                 contenders.append(make_contender(name, big, sources, run))
-        for one in contenders:
-            show_progress(f"{big.name}, {one.name}: first version")
-            stack.callback(one.stop)
-            one.start()
-        for number in range(saves):
-            for one in contenders:
-                if not one.slow or number < slow:
-                    show_progress(f"{big.name}, save {number + 1} of {saves}: {one.name}")
-                    one.round()
-        show_progress("")
+        run_rounds(contenders, stack, saves, slow, title=f"{big.name}, ")
         program = folder / f"{run.name}-{big.name}-go.exe"
         size = f", a program of {program.stat().st_size / 1e6:.0f} MB" if program.exists() else ""
         how = "vendored" if big.vendored else "modules downloaded"

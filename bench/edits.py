@@ -9,10 +9,8 @@ the same folder from scratch (the engine's classic builder, no cache, without th
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import io
-import re
 import sys
 import tarfile
 import tempfile
@@ -24,6 +22,7 @@ from pathlib import Path
 import docker
 
 from tests.e2e.conftest import Project, clean_up
+from tests.e2e.plain_build import build_from_scratch
 from tests.e2e.writer import Writer
 
 BINARY = "/mygoexecutable"
@@ -45,20 +44,9 @@ def tree_digest(client: docker.DockerClient, image: str) -> str:
 def plain_build(client: docker.DockerClient, project: Project) -> str:
     """Build the folder from scratch; return the image id."""
     begun = time.monotonic()
-    image, log = client.images.build(
-        path=str(project.folder),
-        buildargs={"ENV": "dev"},
-        tag=f"{project.id}:plain",
-        nocache=True,
-        rm=True,
-    )
+    image = build_from_scratch(client, project.folder, {"ENV": "dev"}, f"{project.id}:plain")
     print(f"plain build from scratch: {time.monotonic() - begun:.0f} s", flush=True)
-    told = "".join(str(line.get("stream", "")) for line in log if isinstance(line, dict))
-    for made in reversed(re.findall(r" ---> ([0-9a-f]{12})", told)):
-        with contextlib.suppress(docker.errors.APIError):  # its layers are removed with its tag
-            if not client.images.get(made).tags:
-                client.images.remove(made)
-    return str(image.id)
+    return image
 
 
 def judge_edit(project: Project, writer: Writer) -> str:

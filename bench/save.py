@@ -352,17 +352,24 @@ def bench_contenders(endpoint: str, names: Sequence[str], rounds: int, slow_roun
                 contenders.append(made)
         if busy := how_busy():
             print(busy)
-        for one in contenders:
-            show_progress(f"{one.name}: first version")
-            stack.callback(one.stop)
-            one.start()
-        for number in range(rounds):
-            for one in contenders:
-                if not one.slow or number < slow_rounds:
-                    show_progress(f"round {number + 1} of {rounds}: {one.name}")
-                    one.round()
-        show_progress("")
+        run_rounds(contenders, stack, rounds, slow_rounds)
         print_results(contenders)
+
+
+def run_rounds(
+    contenders: Sequence[Contender], stack: ExitStack, rounds: int, slow_rounds: int, title: str = ""
+) -> None:
+    """Start the contenders, which `stack` stops, and let them take turns; slow ones in `slow_rounds` only."""
+    for one in contenders:
+        show_progress(f"{title}{one.name}: first version")
+        stack.callback(one.stop)
+        one.start()
+    for number in range(rounds):
+        for one in contenders:
+            if not one.slow or number < slow_rounds:
+                show_progress(f"{title}round {number + 1} of {rounds}: {one.name}")
+                one.round()
+    show_progress("")
 
 
 def show_progress(text: str) -> None:

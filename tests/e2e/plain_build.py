@@ -8,6 +8,7 @@ import json
 import re
 import tarfile
 import tempfile
+from pathlib import Path
 
 import docker
 
@@ -51,13 +52,12 @@ def read_content(client: docker.DockerClient, image: str) -> dict[str, str]:
 
 def build_plainly(client: docker.DockerClient, shop: Shop, service: str) -> str:
     """Build a service from scratch; return the image id."""
-    image, log = client.images.build(
-        path=str(shop.folder),
-        buildargs={"SERVICE": service},
-        tag=f"{shop.id}-plain:{service}",
-        nocache=True,
-        rm=True,
-    )
+    return build_from_scratch(client, shop.folder, {"SERVICE": service}, f"{shop.id}-plain:{service}")
+
+
+def build_from_scratch(client: docker.DockerClient, folder: Path, args: dict[str, str], tag: str) -> str:
+    """Build `folder` without any cache, and keep no layers but the image's; return the image id."""
+    image, log = client.images.build(path=str(folder), buildargs=args, tag=tag, nocache=True, rm=True)
     told = "".join(str(line.get("stream", "")) for line in log if isinstance(line, dict))
     for made in reversed(re.findall(r" ---> ([0-9a-f]{12})", told)):
         with contextlib.suppress(docker.errors.APIError):  # its layers are removed with its tag
