@@ -16,7 +16,7 @@ from watcher.daemon.engine_access import base_images
 from watcher.dockerfile import own_caches
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
-from watcher.prune.gone_caches import _drop_mounts
+from watcher.prune.gone_caches import RETRY, _drop_mounts
 from watcher.tree import Tree
 
 pytestmark = pytest.mark.engine
@@ -77,7 +77,8 @@ async def projects(tmp_path: Path) -> AsyncIterator[tuple[Project, Project]]:
     connection = BuildkitConnection(engine.endpoint, engine)
     ours, theirs = (Project(engine, connection, tmp_path / name) for name in ("shop", "blog"))
     yield ours, theirs
-    await _drop_mounts(await connection.client(), {*ours.mounts, *theirs.mounts})
+    mounts = {*ours.mounts, *theirs.mounts}
+    await _drop_mounts(await connection.client(), mounts, own=(), seconds=10, retry=RETRY)
     await connection.close()
     await engine.close()
 
