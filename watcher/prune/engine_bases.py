@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo, parse_step
+from watcher.prune.marked_records import Marks
 from watcher.prune.record_matching import matches_step
 
 
@@ -56,6 +57,30 @@ def correct_shared(records: Sequence[UsageInfo], entries: Sequence[BuildEntry]) 
         else record
         for record in records
     ]
+
+
+def correct_marked(
+    marked: Sequence[UsageInfo], entries: Sequence[BuildEntry], marks: Marks, *, gone: bool
+) -> tuple[UsageInfo, ...]:
+    """Return the records of `find_marked` without wrong claims that an image shares them.
+
+    No build of the journal made them, so the marked steps of the journal decide: none of them may be of a
+    stage of which images are made. Of a `gone` project no image is left.
+    """
+    exported = _exported_stages(entries)
+    steps = {
+        (entry.service, _stage_of(step))
+        for entry in entries
+        for step in entry.steps
+        if marks.is_own_step(step)
+    }
+    apart = bool(steps) and all(
+        stage and exported.get(service) and stage not in exported[service] for service, stage in steps
+    )
+    return tuple(
+        replace(record, shared=False) if record.shared and (gone or apart or record.mutable) else record
+        for record in marked
+    )
 
 
 def _exported_stages(entries: Sequence[BuildEntry]) -> dict[str, set[str]]:

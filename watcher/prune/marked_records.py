@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from watcher import dockerfile
-from watcher.builder import BuildEntry
+from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo
 from watcher.observers import humanize
 from watcher.observers.events import short
@@ -44,6 +44,10 @@ class Marks:
         if dockerfile.is_own_command(record.description, self.project):
             return True
         return self.unclaimed and dockerfile.is_unclaimed_command(record.description)
+
+    def is_own_step(self, step: StepRun) -> bool:
+        """Return whether a step of a build runs a command that would select its record."""
+        return dockerfile.is_own_command(step.name, self.project)
 
 
 def find_marked(

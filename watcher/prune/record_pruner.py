@@ -12,7 +12,7 @@ from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept, stage_size
-from watcher.prune.engine_bases import correct_shared, find_forgotten
+from watcher.prune.engine_bases import correct_marked, correct_shared, find_forgotten
 from watcher.prune.marked_records import Marks, find_marked, judge_marked, list_unclaimed
 from watcher.prune.model import Cause, Reason, Verdict
 from watcher.prune.record_proof import prove_records
@@ -120,11 +120,11 @@ class RecordPruner:
             return drop_unused_entries(prove_records(entries, records, running), records)
 
         entries = self._journal.update(prove)
+        marked = find_marked(self._marks, entries, records)
         if in_containerd:
-            records = correct_shared(records, entries)
-        return JournaledRecords(
-            records, entries, frozenset(running), find_marked(self._marks, entries, records)
-        )
+            marked = correct_marked(marked, entries, self._marks, gone=not self._keep)
+            records = correct_shared(_with_records(records, marked), entries)
+        return JournaledRecords(records, entries, frozenset(running), marked)
 
     def _judge_records(self, seen: JournaledRecords, *, low: bool) -> tuple[Verdict, ...]:
         keep = {name: 1 if low and count is not None else count for name, count in self._keep.items()}
@@ -212,6 +212,12 @@ class RecordPruner:
         seen, self._seen = self._seen, None
         seen = seen or await self.read_records()
         return stage_size(seen.entries, seen.records, stage)
+
+
+def _with_records(records: Sequence[UsageInfo], changed: Sequence[UsageInfo]) -> list[UsageInfo]:
+    """Return the records with those in `changed` in the place of the ones with their ids."""
+    by_id = {record.id: record for record in changed}
+    return [by_id.get(record.id, record) for record in records]
 
 
 def _with_forgotten(verdict: Verdict, steps: int) -> Verdict:

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.prune.test_build_records import build, record, step
+from tests.unit.prune.test_marked_records import OURS, PROJECT
+from watcher.builder import BuildEntry
 from watcher.buildkit import UsageInfo
-from watcher.prune.engine_bases import correct_shared, find_forgotten
+from watcher.prune import Marks
+from watcher.prune.engine_bases import correct_marked, correct_shared, find_forgotten
 
 RUN = "mount / from exec /bin/sh -c true"
 PULLED = "pulled from docker.io/library/alpine:latest@sha256:1"
@@ -124,3 +127,49 @@ def test_another_service_does_not_say_which_stage_an_image_has() -> None:
     own = build(2, step(2, COPIED))
     own.records = frozenset({"b"})
     assert correct_shared([record("b", 201.05, COPIED, shared=True)], [other, own])[0].shared
+
+
+COMPILE = OURS.partition(" -c ")[2]
+MADE = f"[builder 2/2] RUN {COMPILE}"
+LOST = record("lost", 50.0, OURS, shared=True)
+MARKS = Marks(PROJECT)
+
+
+def claimed(*entries: BuildEntry, gone: bool = False) -> bool:
+    """Return whether a marked record without a build in the journal counts as an image's."""
+    (found,) = correct_marked([LOST], entries, MARKS, gone=gone)
+    return found.shared
+
+
+def test_a_marked_step_without_a_build_is_judged_by_the_stage_of_the_marked_steps() -> None:
+    good = build(1, step(1, MADE), step(1, FINAL, after=2))
+    assert not claimed(good)
+    assert claimed(build(1, step(1, f"[2/2] RUN {COMPILE}"))), "its only stage can be the image's"
+    assert claimed(build(1, step(1, COPIED), step(1, FINAL, after=2))), "no step shows the stage"
+    assert claimed(), "no build at all"
+
+
+def test_one_service_that_compiles_in_the_stage_of_its_image_keeps_every_claim() -> None:
+    apart = build(1, step(1, MADE), step(1, FINAL, after=2))
+    together = build(2, step(2, COPIED), step(2, f"[stage-1 2/2] RUN {COMPILE}", after=2))
+    together.service = "other"
+    assert claimed(apart, together)
+    together.steps = []
+    assert not claimed(apart, together)
+
+
+def test_a_marked_step_of_another_project_does_not_show_a_stage() -> None:
+    assert claimed(build(1, step(1, MADE.replace(PROJECT, "shop-9876543210")), step(1, FINAL, after=2)))
+
+
+def test_a_failed_build_shows_the_stage_but_not_which_one_images_have() -> None:
+    failed = build(2, step(2, MADE))
+    failed.ended = "failed"
+    assert claimed(failed)
+    assert not claimed(failed, build(1, step(1, COPIED), step(1, FINAL, after=2)))
+
+
+def test_a_marked_step_of_a_gone_project_is_not_shared() -> None:
+    assert not claimed(gone=True)
+    open_one = replace(LOST, mutable=True)
+    assert not correct_marked([open_one], [], MARKS, gone=False)[0].shared

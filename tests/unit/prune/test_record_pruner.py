@@ -6,11 +6,12 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
+from tests.unit.prune.test_marked_records import OURS, PROJECT
 from watcher.builder import BuildJournal, journal_file
 from watcher.buildkit import ConnectError, StepFinished, UsageInfo, parse_step
 from watcher.errors import EngineUnavailable
@@ -312,3 +313,17 @@ async def test_what_is_held_is_as_the_last_prune_left_it_and_asked_anew_after_th
     )
     buildkit.records.clear()
     assert (await pruner.take_holdings()).total == 0
+
+
+async def test_a_lost_journals_compile_steps_go_on_a_containerd_store_too(tmp_path: Path) -> None:
+    """The store calls each step shared that was never exported."""
+    journal, link = BuildJournal(tmp_path), Buildkit()
+    (tmp_path / "builds.jsonl").write_text("")
+    name = f"[builder 2/2] RUN {OURS.partition(' -c ')[2]}"
+    good = build(3, step(3, name), step(3, "[stage-1 2/2] COPY --from=builder a b", after=2))
+    journal.update(lambda _: [good])
+    link.forgets = True
+    link.records = {"lost": record("lost", 101.0, OURS, shared=True), "own": record("own", 301.05, OURS)}
+    pruner = RecordPruner(cast("Any", link), journal, Marks(PROJECT), keep={"web": 1})
+    assert [each.id for each in await pruner.prune() if each.remove] == ["lost"]
+    assert link.records.keys() == {"own"}
