@@ -103,15 +103,15 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
     async def remove() -> int:
         async with await connect_engine(settings.engine) as engine:
             projects = pruning.GoneProjects(engine, pruning.Registry())
-            await pruning.remove_gone(projects, chosen, done)
+            await pruning.remove_gone(projects, chosen, done, named=bool(named))
         return EXIT_FAILED if any(left.choice is pruning.Choice.REFUSED for left in done.projects) else 0
 
     found = run_loop(find)
-    wanted = [left for left in found if left.id in named or not named]
-    chosen = [left for left in wanted if left.choice in choices]
-    status = EXIT_FAILED if named and len(chosen) < len(wanted) else 0
+    chosen = [left for left in found if left.choice in choices and (left.is_named(named) or not named)]
+    refused = [left for left in found if left.id in named and left not in chosen]
+    status = EXIT_FAILED if refused else 0
     if not as_json:
-        _print_gone(found, chosen, named)
+        _print_gone(found, chosen, refused)
     # Ask outside of the loop: inside, Ctrl-C would have to wait for the answer.
     if not chosen or dry_run or not (yes or (not as_json and _ask_user())):
         if as_json:
@@ -128,7 +128,9 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
 
 
 def _print_gone(
-    found: Sequence[pruning.LeftProject], chosen: Sequence[pruning.LeftProject], named: Sequence[str]
+    found: Sequence[pruning.LeftProject],
+    chosen: Sequence[pruning.LeftProject],
+    refused: Sequence[pruning.LeftProject],
 ) -> None:
     if found:
         print_table(pruning.ProjectRow._fields, pruning.project_rows(found))
@@ -137,9 +139,8 @@ def _print_gone(
             print_table(pruning.GoneRow._fields, lines)
             print()
     print("\n".join(pruning.gone_summary(found, chosen)))
-    for left in found:
-        if left.id in named and left not in chosen:
-            print(f"{left.id} is kept: {left.why}")
+    for left in refused:
+        print(f"{left.id} is kept: {left.why}")
 
 
 def _ask_user() -> bool:

@@ -30,7 +30,7 @@ _VALUES = {
     "build.buildkit-certs": "FOLDER",
     "deploy.ready-path": "PATH",
     "prune.builder-label": "NAME=VALUE",
-    "gone": "ID,…",
+    "gone": "ID…",
     "main": "PACKAGE",
     "http.host": "ADDRESS",
     "http.port": "PORT",

@@ -123,7 +123,7 @@ def _normalize(arguments: list[str]) -> list[str]:
     """Return the arguments in the form that argparse knows.
 
     `help` and `version` become options, and no arguments become `--help`. `status --watch` becomes
-    `--follow`, because `watch` is a section of the settings. `prune --gone` without a value gets one.
+    `--follow`, because `watch` is a section of the settings. `prune --gone` gets exactly one value.
     """
     match arguments:
         case [] | ["help"]:
@@ -135,15 +135,19 @@ def _normalize(arguments: list[str]) -> list[str]:
         case ["status", *_]:
             return ["--follow" if argument == "--watch" else argument for argument in arguments]
         case ["prune", *rest]:
-            following = [*rest[1:], "--"]
-            return ["prune", *(_complete_gone(*pair) for pair in zip(rest, following, strict=True))]
+            return ["prune", *_join_gone(rest)]
     return arguments
 
 
-def _complete_gone(argument: str, following: str) -> str:
-    """Return `argument`; `--gone` gets a value if an option follows it."""
-    lacks_value = argument == "--gone" and following.startswith("-")
-    return f"--gone={project_options.ALL_GONE}" if lacks_value else argument
+def _join_gone(arguments: list[str]) -> list[str]:
+    """Return the arguments with one value of `--gone`: all names that follow it, or the one for no name."""
+    option = next((each for each in arguments if each == "--gone" or each.startswith("--gone=")), None)
+    if option is None:
+        return arguments
+    at = arguments.index(option)
+    names = [*takewhile(lambda each: not each.startswith("-"), arguments[at + 1 :])]
+    joined = ",".join(filter(None, [option.partition("=")[2], *names])) or project_options.ALL_GONE
+    return [*arguments[:at], f"--gone={joined}", *arguments[at + 1 + len(names) :]]
 
 
 def _explain_error(error: ValidationError | SettingsError, arguments: list[str]) -> WatcherError:

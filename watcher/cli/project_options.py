@@ -29,7 +29,7 @@ class PruneCommand(Settings):
     all_projects: bool = False
     """Also remove untagged builder images, and build steps of earlier versions, of all projects."""
     gone: str | None = None
-    """Instead, remove what projects with a deleted folder left; with ID,…, only of these projects."""
+    """Instead, remove what projects with a deleted folder left; with ID…, only of these projects."""
     yes: bool = False
     """With --gone: remove without asking."""
     as_json: bool = Field(default=False, validation_alias="json")

@@ -66,7 +66,7 @@ async def remove_project_objects(
                         verdicts.append(await remove_object(each.engine, verdict))
                 verdicts += await remove_address_image(each.engine)
                 if caches:
-                    steps, problem = await projects.process_caches(left, each, remove=True)
+                    steps, problem = await projects.process_caches(left, each)
                     verdicts += steps
                     problems += [problem] if problem else []
         spared = [verdict for verdict in verdicts if _is_spared(verdict, images=images)]

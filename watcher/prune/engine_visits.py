@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -80,10 +80,14 @@ def _service_scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EngineVisits:
-    """The engines that respond, the user's own first; `problems` has the reason for each other one."""
+    """The engines that respond, the user's own first; `problems` has the reason for each other one.
+
+    `replaced` are those at whose address another engine answers.
+    """
 
     engines: Sequence[VisitedEngine]
     problems: Mapping[EngineUse, str]
+    replaced: Collection[EngineUse] = ()
 
     def project_ids(self) -> set[str]:
         """Return the ids of all projects in the labels of objects on these engines."""
@@ -115,6 +119,7 @@ async def visit_engines(
     async with AsyncExitStack() as stack:
         visited = [await _read_holdings(own)]
         problems: dict[EngineUse, str] = {}
+        replaced: set[EngineUse] = set()
         for use in dict.fromkeys(use for record in records for use in record.engines):
             if any(each.is_same(use) for each in visited):
                 continue
@@ -131,8 +136,11 @@ async def visit_engines(
                 if found.is_same(use):
                     visited.append(found)
                 else:
-                    problems[use] = f"another engine answers at {use.endpoint} now"
-        yield EngineVisits(visited, problems)
+                    replaced.add(use)
+                    problems[use] = (
+                        "another engine answers there now; `watcher prune --gone ID` forgets this one"
+                    )
+        yield EngineVisits(visited, problems, replaced)
 
 
 async def _read_holdings(reached: EngineConnection) -> VisitedEngine:

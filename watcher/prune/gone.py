@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import filterfalse
 from pathlib import Path
 
 from watcher.builder import EngineConnection, connect_engine
 from watcher.errors import ConfigError, WatcherError
+from watcher.prune.cache_reading import SharedReadings
 from watcher.prune.disk import free_space
 from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
 from watcher.prune.gone_caches import GoneCaches
-from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject
+from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject, is_pattern
 from watcher.prune.location import FileSystem, FolderStatus, Location, Presence, find_folder
 from watcher.prune.model import Cause, Disk, Verdict
 from watcher.prune.registry import ProjectRecord, Registry, RegistryEntry
@@ -26,6 +28,7 @@ from watcher.system import lock
 from watcher.system.blocking_call import in_thread
 
 _LOOK_SECONDS = 5.0  # timeout for a file system that does not respond
+_NO_MATCH = "no project in your registry that is gone, or possibly gone, has such an id"
 _CHOICES = {
     Presence.GONE: Choice.OFFERED,
     Presence.PARENT_GONE: Choice.BY_NAME,
@@ -52,8 +55,10 @@ class GoneProjects:
         """Return every project that is gone, possibly gone or unregistered, and those in `named`.
 
         Raises EngineUnavailable if the user's engine does not respond; for other engines a problem is
-        reported.
+        reported. A pattern in `named` that selects none of them becomes a refused project.
         """
+        readings = SharedReadings()
+        patterns, named = [each for each in named if is_pattern(each)], [*filterfalse(is_pattern, named)]
         entries = await asyncio.to_thread(self.registry.entries)
         shown, known = await self._not_here(entries, named), {entry.id for entry in entries}
         records = [left.record for left in shown if left.record]
@@ -67,13 +72,24 @@ class GoneProjects:
             found = []
             for left in shown:
                 judged = await self.judge_unregistered(left, visits) if left.record is None else left
-                found.append(await self._collect_leftovers(judged, visits))
-        return [left for left in found if left.id in known or left.id in named or left.is_certain]
+                found.append(await self._collect_leftovers(judged, visits, readings))
+        found = [left for left in found if left.id in known or left.id in named or left.is_certain]
+        unmatched = [each for each in patterns if not any(left.is_named([each]) for left in found)]
+        return found + [LeftProject(each, "", Choice.REFUSED, _NO_MATCH) for each in unmatched]
 
-    async def find_deleted(self) -> list[LeftProject]:
-        """Return the registered projects whose folder was deleted; no engine is asked."""
+    async def find_deleted(self, before: float) -> list[LeftProject]:
+        """Return the registered projects whose folder was deleted, with what they left.
+
+        Only those are examined that were last watched before that Unix time. Raises like `find_projects`.
+        """
         entries = await asyncio.to_thread(self.registry.entries)
-        return [left for left in await self._not_here(entries, ()) if left.choice is Choice.OFFERED]
+        shown = await self._not_here(entries, ())
+        deleted = [left for left in shown if left.choice is Choice.OFFERED and left.last_seen <= before]
+        if not deleted:
+            return []
+        readings, records = SharedReadings(), [left.record for left in deleted if left.record]
+        async with visit_engines(self.own, records, self.open_engine) as visits:
+            return [await self._collect_leftovers(left, visits, readings) for left in deleted]
 
     async def _not_here(
         self, entries: Collection[RegistryEntry], named: Collection[str]
@@ -131,14 +147,16 @@ class GoneProjects:
         )
         return replace(left, path=path, why=why)
 
-    async def _collect_leftovers(self, left: LeftProject, visits: EngineVisits) -> LeftProject:
+    async def _collect_leftovers(
+        self, left: LeftProject, visits: EngineVisits, readings: SharedReadings
+    ) -> LeftProject:
         """Return the project with what it left on each engine."""
         engines = []
         for each in visits.engines:
             steps: tuple[Verdict, ...] = ()
             problem = ""
             if left.choice is not Choice.REFUSED:
-                steps, problem = await self.process_caches(left, each)
+                steps, problem = await self.process_caches(left, each, readings)
             engines.append(EngineLeftovers(each.info.endpoint, (*each.judge(left), *steps), problem))
         engines += [
             EngineLeftovers(use.endpoint, problem=visits.problems[use])
@@ -147,9 +165,12 @@ class GoneProjects:
         return replace(left, engines=tuple(each for each in engines if each.verdicts or each.problem))
 
     async def process_caches(
-        self, left: LeftProject, on: VisitedEngine, *, remove: bool = False
+        self, left: LeftProject, on: VisitedEngine, readings: SharedReadings | None = None
     ) -> tuple[tuple[Verdict, ...], str]:
-        """Judge or remove what builds left at an engine's BuildKits; return verdicts and problems."""
+        """Judge what builds left at an engine's BuildKits, or remove it; return verdicts and problems.
+
+        With `readings` it is a dry run by these records.
+        """
         found: list[Verdict] = []
         problems: list[str] = []
         disk = free_space(on.info)
@@ -157,7 +178,10 @@ class GoneProjects:
         for link, cache in on.open_buildkits(left.record):
             caches = GoneCaches(link, left.id, self.registry.home / left.id, cache)
             try:
-                steps = await (caches.remove(low=low) if remove else caches.judge(low=low))
+                if readings is None:
+                    steps = await caches.remove(low=low)
+                else:
+                    steps = await caches.judge(low=low, readings=readings)
                 # Records without a known project are not reported here.
                 found += [verdict for verdict in steps if verdict.why.cause is not Cause.UNPROVEN]
             except WatcherError as error:

@@ -20,11 +20,13 @@ from watcher.buildkit import (
     RpcError,
     SolveFailed,
     SolveRequest,
+    UsageInfo,
 )
 from watcher.dockerfile import cache_names, is_shared_cache
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers import humanize
 from watcher.prune.cache_names import CacheNames
+from watcher.prune.cache_reading import SharedReadings
 from watcher.prune.go_cache_select import shorten_names
 from watcher.prune.marked_records import Marks
 from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
@@ -60,20 +62,23 @@ class GoneCaches:
         """
         self._mount_seconds, self._retry = mount_seconds, retry
         self._connection, self._project, self._names = connection, project, CacheNames(folder)
+        self._cache = cache
         self._patience = patience
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
 
-    async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
+    async def judge(self, *, low: bool, readings: SharedReadings | None = None) -> tuple[Verdict, ...]:
         """Return verdicts for the records and Go caches. `low`: the disk is nearly full.
 
-        Raises EngineUnavailable, or WatcherError if the journal cannot be read.
+        `readings` has the records that other projects read before. Raises EngineUnavailable, or WatcherError
+        if the journal cannot be read.
         """
         entries = await self._read_entries()
-        steps = map(_with_image, await self._record_pruner().prune(dry_run=True, low=low))
+        records = await (readings or SharedReadings()).read(self._connection, self._cache)
+        steps = map(_with_image, await self._record_pruner(records).prune(dry_run=True, low=low))
         names = self._find_mounts(entries)
         kept = await self._used_by_others(names)
         own = [self._mount_verdict(name) for name in names if name not in kept]
-        if own and (size := sum((await self._own_mounts()).values())):
+        if own and (size := sum(self._select_mounts(records).values())):
             text = "its project is gone; the size is that of all cache mounts that its builds created"
             own[0] = replace(own[0], size=size, why=Reason(Cause.PROJECT_GONE, text))
         return (*steps, *own, *itertools.starmap(_kept_verdict, kept.items()))
@@ -120,8 +125,12 @@ class GoneCaches:
             records = await (await self._connection.client()).disk_usage(_MOUNTS)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
+        return self._select_mounts(records)
+
+    def _select_mounts(self, records: Iterable[UsageInfo]) -> dict[str, int]:
         marks = Marks(self._project)
-        return {record.id: record.size for record in records if marks.is_own(record)}
+        mounts = (record for record in records if record.kind == "exec.cachemount")
+        return {record.id: record.size for record in mounts if marks.is_own(record)}
 
     async def _remove_records(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove the records. Wait for those that BuildKit releases soon; explain those that stay."""
@@ -166,8 +175,16 @@ class GoneCaches:
                         found[name] = None
         return list(found)
 
-    def _record_pruner(self) -> RecordPruner:
-        return RecordPruner(self._connection, self._journal, Marks(self._project), keep={})
+    def _record_pruner(self, records: Sequence[UsageInfo] | None = None) -> RecordPruner:
+        """Return the pruner of a project of which nothing is kept; `records` are those of a dry run."""
+
+        async def read() -> Sequence[UsageInfo]:
+            return records or ()
+
+        marks = Marks(self._project)
+        return RecordPruner(
+            self._connection, self._journal, marks, keep={}, read=None if records is None else read
+        )
 
     @staticmethod
     def _mount_verdict(name: str) -> Verdict:

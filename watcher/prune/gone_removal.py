@@ -26,15 +26,18 @@ _NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
 
 
-async def remove_gone(projects: GoneProjects, chosen: Sequence[LeftProject], done: Removed) -> None:
+async def remove_gone(
+    projects: GoneProjects, chosen: Sequence[LeftProject], done: Removed, *, named: bool = False
+) -> None:
     """Remove what these projects left; `done` is correct at any time, also after a cancellation.
 
-    Raises EngineUnavailable.
+    A project that the user has `named` is also forgotten if an engine where it was watched was replaced by
+    another one at the same address. Raises EngineUnavailable.
     """
     records = [left.record for left in chosen if left.record]
     async with visit_engines(projects.own, records, projects.open_engine) as visits:
         before = await visits.sum_layers()
-        removal = _Removal(projects, visits, done)
+        removal = _Removal(projects, visits, done, named=named)
         try:
             for left in chosen:
                 if left.choice is not Choice.REFUSED:
@@ -49,8 +52,8 @@ async def remove_gone(projects: GoneProjects, chosen: Sequence[LeftProject], don
 class _Removal:
     """Removes the projects one by one."""
 
-    def __init__(self, projects: GoneProjects, visits: EngineVisits, done: Removed) -> None:
-        self._projects, self._visits, self._done = projects, visits, done
+    def __init__(self, projects: GoneProjects, visits: EngineVisits, done: Removed, *, named: bool) -> None:
+        self._projects, self._visits, self._done, self._named = projects, visits, done, named
 
     async def remove_project(self, left: LeftProject) -> None:
         """Remove what one project left. Holds its lock, so no daemon can start on it."""
@@ -64,7 +67,8 @@ class _Removal:
             return
         try:
             self._done.projects.append(replace(left, engines=()))
-            complete = not self._visits.unreachable_engines(left.record)
+            given_up = self._visits.replaced if self._named else ()
+            complete = all(use in given_up for use in self._visits.unreachable_engines(left.record))
             agreed = {verdict.id for on in left.engines for verdict in on.to_remove}
             for each in self._visits.engines:
                 result = await self._remove_on(left, each, agreed)
@@ -117,7 +121,7 @@ class _Removal:
             self._done.replace_last(done := _add_verdict(done, task.result()))
         for verdict in await remove_address_image(on.engine):
             self._done.replace_last(done := _add_verdict(done, verdict))
-        steps, problem = await self._projects.process_caches(left, on, remove=True)
+        steps, problem = await self._projects.process_caches(left, on)
         done = replace(done, verdicts=(*done.verdicts, *steps), problem=problem)
         self._done.replace_last(done)
         return done

@@ -114,9 +114,14 @@ def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject])
         return ("none of your projects is gone",)
     by_name = [left for left in projects if left.choice is Choice.BY_NAME and left not in chosen]
     if by_name:
-        ids = by_name[0].id if len(by_name) == 1 else "ID"
+        ids = by_name[0].id if len(by_name) == 1 else "ID…"
         text = f"{humanize.count(len(by_name), 'project')} must be named: `watcher prune --gone {ids}`"
-        lines.append(f"{text}, if you are sure that the folder will not come back")
+        folder = "folder" if len(by_name) == 1 else "folders"
+        lines.append(f"{text}, if you are sure that the {folder} will not come back")
+        if sum(left.record is not None for left in by_name) > 1:
+            lines.append(
+                "an ID can be a pattern in quotes, such as 'shop-*'; it selects only your own projects"
+            )
     leaving = [verdict for left in chosen for verdict in left.to_remove]
     if leaving:
         size = _describe_size(leaving)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 from watcher.prune.model import ObjectKind, Verdict
 from watcher.prune.registry import ProjectRecord
@@ -57,6 +59,21 @@ class LeftProject:
     def size(self) -> int:
         """Return about how many bytes the removal frees."""
         return sum(verdict.size for verdict in self.to_remove)
+
+    def is_named(self, names: Iterable[str]) -> bool:
+        """Return whether one of the names is its id, or a pattern for it.
+
+        A pattern selects only projects of this user's registry: others can be another user's.
+        """
+        return any(
+            self.record is not None and fnmatchcase(self.id, name) if is_pattern(name) else self.id == name
+            for name in names
+        )
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name has the wildcards of a shell; an id has none."""
+    return any(char in name for char in "*?[")
 
 
 @dataclass

@@ -35,8 +35,8 @@ def prove_records(
         if entry.id not in running
         for step in _without_record(entry, there)
     ]
-    candidates = _Candidates([each for each in records if each.kind == "regular" and each.id not in known])
-    proven = candidates.prove_steps([step for _, step in steps], known)
+    fresh = [each for each in records if steps and each.kind == "regular" and each.id not in known]
+    proven = _Candidates(fresh).prove_steps([step for _, step in steps], known)
     own: dict[str, set[UsageInfo]] = defaultdict(set)
     for (build, _), made in zip(steps, proven, strict=True):
         own[build] |= made

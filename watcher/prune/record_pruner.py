@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
 from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept, stage_size
+from watcher.prune.cache_reading import read_records
 from watcher.prune.engine_bases import correct_marked, correct_shared, find_forgotten
 from watcher.prune.marked_records import Marks, find_marked, judge_marked, list_unclaimed
 from watcher.prune.model import Cause, Reason, Verdict
@@ -89,8 +91,10 @@ class RecordPruner:
         most: int = 0,
         daemon_runs: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
+        read: Callable[[], Awaitable[Sequence[UsageInfo]]] | None = None,
     ) -> None:
-        """`clock` returns Unix seconds."""
+        """`clock` returns Unix seconds; `read` the records of the build cache, by default as they are now."""
+        self._read = read or partial(read_records, connection)
         self._connection, self._journal, self._marks, self._keep = connection, journal, marks, keep
         self._most, self._daemon_runs, self._clock = most, daemon_runs, clock
         self._superseded: StaleSteps | None = None  # by the last prune; None where nothing is forgotten
@@ -100,10 +104,7 @@ class RecordPruner:
 
     async def read_records(self) -> JournaledRecords:
         """Read the records and store what is proven now. Raises EngineUnavailable."""
-        try:
-            records = await (await self._connection.client()).disk_usage()
-        except (ConnectError, RpcError) as error:
-            raise EngineUnavailable(f"the build cache could not be read: {error}") from error
+        records = await self._read()
         in_containerd = await self._connection.forgets_when_pruned()
         return await asyncio.to_thread(self._update_journal, records, in_containerd=in_containerd)
 
@@ -132,7 +133,7 @@ class RecordPruner:
         return (
             *judge_records(seen.entries, seen.records, kept),
             *judge_marked(seen.marked, seen.entries, kept, gone=not keep),
-            *list_unclaimed(seen.marked, seen.entries, seen.records),
+            *(list_unclaimed(seen.marked, seen.entries, seen.records) if keep else ()),
         )
 
     async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:

@@ -197,7 +197,7 @@ def test_every_value_is_a_word_that_people_read(capsys: pytest.CaptureFixture[st
         values = re.findall(r"^  (?:-\w, )?--\S+ (\S+)", text, re.MULTILINE)
         assert values
         for value in values:
-            assert re.fullmatch(r"[A-Z]+(=[A-Z]+)?(,…)?|\{[a-z,]+\}", value), (command, value)
+            assert re.fullmatch(r"[A-Z]+(=[A-Z]+)?(,?…)?|\{[a-z,]+\}", value), (command, value)
     assert "--watch.ignore PATTERN,…" in text
     assert "--build.args NAME=VALUE" in text
     assert "--image.max-size SIZE" in text
@@ -220,6 +220,9 @@ def test_the_help_has_no_defaults_of_python() -> None:
         (["--gone", "--yes", "--json"], (), (False, True, True)),
         (["--dry-run", "--gone"], (), (True, False, False)),
         (["--gone", "a-0123456789"], ("a-0123456789",), (False, False, False)),
+        (["--yes", "--gone", "a-1", "b-2", "c-3", "--json"], ("a-1", "b-2", "c-3"), (False, True, True)),
+        (["--gone=a-1,b-2", "c-3"], ("a-1", "b-2", "c-3"), (False, False, False)),
+        (["--gone", "shop-*", "--dry-run"], ("shop-*",), (True, False, False)),
         (
             ["--gone=a-0123456789,b-0123456789", "--yes"],
             ("a-0123456789", "b-0123456789"),

@@ -68,6 +68,7 @@ class Buildkit:
     mounts: dict[str, UsageInfo] = field(default_factory=dict)  # by the id that steps give them
     forgets: bool = False
     built_on: set[str] = field(default_factory=set)  # records that cannot be removed
+    readings: int = 0
 
     async def forgets_when_pruned(self) -> bool:
         return self.forgets
@@ -79,6 +80,7 @@ class Buildkit:
         """Nothing is open."""
 
     async def disk_usage(self, filters: Sequence[str] = ()) -> list[UsageInfo]:
+        self.readings += 1
         if filters == ("type==exec.cachemount",):
             return list(self.mounts.values())
         return [*self.records.values(), *self.mounts.values()]
@@ -184,9 +186,9 @@ class Bench:
         """As the command does."""
         found = await self.projects().find_projects(named)
         choices = {Choice.OFFERED, Choice.BY_NAME} if named else {Choice.OFFERED}
-        chosen = [left for left in found if left.choice in choices and (not named or left.id in named)]
+        chosen = [left for left in found if left.choice in choices and (not named or left.is_named(named))]
         done = Removed()
-        await remove_gone(self.projects(), chosen, done)
+        await remove_gone(self.projects(), chosen, done, named=bool(named))
         return done
 
     async def there(self) -> tuple[set[str], set[str], set[str]]:
@@ -515,8 +517,55 @@ async def test_another_engine_at_the_same_address_is_left_alone(bench: Bench) ->
     root.rmdir()
     (left,) = (await bench.find()).values()
     assert any("another engine answers" in each.problem for each in left.engines)
-    await bench.remove()
-    assert len(await engine.images()) == 1
+    assert not (await bench.remove()).forgotten
+    done = await bench.remove(left.id)
+    assert (len(await engine.images()), done.forgotten) == (1, [left.id])
+    assert bench.registry.entries() == []
+
+
+async def test_an_engine_that_does_not_answer_is_not_forgotten_by_name_either(bench: Bench) -> None:
+    root = bench.project(on=(EngineUse("two", "tcp://away:2375"), EngineUse("four", "tcp://there:2375")))
+    other_engine(bench, "three", "tcp://there:2375")
+    root.rmdir()
+    assert not (await bench.remove(labels.project_id(root))).forgotten
+
+
+async def test_a_pattern_names_the_projects_of_this_registry_only(bench: Bench) -> None:
+    """Those that can be another user's, or that are there, are not meant by it."""
+    gone, there, parent = bench.project("a"), bench.project("b"), bench.project("c/d")
+    foreign = bench.project("e", registered=False)
+    for root in (gone, there, parent, foreign):
+        bench.image(root)
+    for root in (gone, parent, foreign):
+        root.rmdir()
+    parent.parent.rmdir()
+    unreadable = bench.registry.home / "x-0123456789"
+    unreadable.mkdir()
+    done = await bench.remove("*")
+    assert {left.id for left in done.projects} == {labels.project_id(gone), labels.project_id(parent)}
+    assert len(await bench.engine.images()) == 2
+    assert unreadable.is_dir()
+
+
+async def test_a_pattern_that_selects_nothing_is_said(bench: Bench) -> None:
+    bench.project("b")
+    bench.project("a").rmdir()
+    found = await bench.find("a-*", "b-*")
+    (refused,) = (left for left in found.values() if left.choice is Choice.REFUSED)
+    assert refused.id == "b-*"
+    assert len(found) == 2
+
+
+async def test_the_build_cache_is_read_once_for_all_projects(bench: Bench) -> None:
+    """A large one takes the engine seconds, and hundreds of projects can be gone."""
+    for number in range(5):
+        bench.project(f"p{number}").rmdir()
+    assert len(await bench.find()) == 5
+    assert bench.buildkit.readings == 1
+    found = await bench.projects().find_deleted(time.time())
+    assert (len(found), bench.buildkit.readings) == (5, 2)
+    assert not await bench.projects().find_deleted(0.5)
+    assert bench.buildkit.readings == 2
 
 
 async def test_build_cache_that_everybody_would_lose_stays_and_is_said(bench: Bench) -> None:

@@ -129,10 +129,7 @@ async def _examine_service(
 async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIterator[Finding]:
     """Report what projects with a deleted folder left, once it is older than `after` seconds."""
     try:
-        projects = GoneProjects(engine, Registry())
-        deleted = await projects.find_deleted()
-        old = {left.id for left in deleted if time.time() - left.last_seen >= after}
-        found = [left for left in await projects.find_projects() if left.id in old] if old else []
+        found = await GoneProjects(engine, Registry()).find_deleted(time.time() - after)
     except (WatcherError, OSError) as error:
         yield Finding("gone projects", Grade.GOOD, f"could not be checked: {error}")
         return
