@@ -11,17 +11,17 @@ from typing import Any
 
 from watcher.builder import ImageBuilder
 from watcher.daemon.image_explainer import ImageExplainer
+from watcher.daemon.last_good import find_last_good
 from watcher.daemon.maintenance import Maintenance
 from watcher.daemon.port_holder import name_both
 from watcher.daemon.service_config import ServiceConfig, SharedResources, count_fronts, front_options
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
-from watcher.daemon.service_sources import ServiceSources, SilentObserver
+from watcher.daemon.service_sources import ServiceSources, SilentObserver, network_sockets
 from watcher.daemon.shared_images import SharedImageBuilder
 from watcher.daemon.start_order import OrderedDeployer
 from watcher.daemon.suggestion_reader import SuggestionReader
 from watcher.deploy import ContainerDeployer, digest_mounted
-from watcher.deploy.network_sockets import NetworkSockets
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.front import Front, PortInUse
@@ -31,7 +31,6 @@ from watcher.prune import Needed
 from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_watcher import TreeWatcher
 from watcher.system.inherited_sockets import Handover
-from watcher.system.state_dir import network_folder
 from watcher.tree import Snapshot
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
@@ -39,13 +38,6 @@ APPLY_WITHIN = 10.0  # seconds that a change of configuration is waited for; oth
 HANDOVER_GRACE = 10.0  # seconds that requests in progress may take then; clients that are new wait meanwhile
 
 Change = tuple[ServiceConfig, asyncio.Future[None]]  # the new configuration; done once it is in force
-
-
-def _network_sockets(shared: SharedResources) -> NetworkSockets | None:
-    """Return what fronts listen with in networks of the engine, if that is on this machine."""
-    if shared.own or not shared.info.endpoint.startswith("unix://"):
-        return None
-    return NetworkSockets(shared.engine, network_folder())
 
 
 class Service:
@@ -108,7 +100,7 @@ class Service:
             mounted=self._mounted,
             where=self.builder.locate_in_container,
             references=lambda: self._config.recipe.moving,
-            sockets=_network_sockets(shared),
+            sockets=network_sockets(shared),
         )
 
     def _assemble_reconciler(self, config: ServiceConfig) -> Reconciler[Snapshot]:
@@ -228,6 +220,8 @@ class Service:
             self.builder.sizes.report_later(live.revision, live.image)
         elif lost := self.deployer.lost:
             self.reconciler.record_stopped(lost.revision, lost.image)
+        elif not self._keeps and (found := await find_last_good(self._shared.engine, self._config)):
+            self.reconciler.record_last_good(*found)
 
     @property
     def container_id(self) -> str | None:

@@ -6,14 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watcher.daemon.mounted_trees import MountedTrees
-from watcher.daemon.service_config import ServiceConfig, unwatched_notice
+from watcher.daemon.service_config import ServiceConfig, SharedResources, unwatched_notice
 from watcher.deploy.live_reloader import outputs
+from watcher.deploy.network_sockets import NetworkSockets
 from watcher.fswatch import NativeBackends, NotificationSource
 from watcher.observers.events import Event, Notice, Observer
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
 from watcher.reconcile.tree_notifications import TreeNotifications
+from watcher.system.state_dir import network_folder
 from watcher.tree import Tree, TreeWithContexts
+
+
+def network_sockets(shared: SharedResources) -> NetworkSockets | None:
+    """Return what fronts listen with in networks of the engine, if that is on this machine."""
+    if shared.own or not shared.info.endpoint.startswith("unix://"):
+        return None
+    return NetworkSockets(shared.engine, network_folder())
 
 
 class SilentObserver:

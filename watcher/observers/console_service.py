@@ -203,6 +203,9 @@ class ServicePrinter:
                 f"stale: {short(service.live.revision)} {stays} until {until}",
                 "yellow",
             )
+        elif service and service.last_good and not service.live:
+            text = f"{short(service.last_good)}, which was live last, serves until {until}"
+            self._print_detail(event, text, "yellow")
         elif service and not service.live:
             what = "it is started again" if isinstance(event, ContainerLost) else until
             self._print_detail(event, f"nothing answers until {what}", "yellow")

@@ -182,17 +182,19 @@ class DesiredChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionStateChanged(Event):
-    """The desired, the live or the failed revision changed. Only the reconciler emits it.
+    """The desired, the live, the failed or the last good revision changed. Only the reconciler emits it.
 
     It precedes the event that explains it, so observers of that event know the new state.
     `failed` is the desired revision once it is known to fail. `saved_at` is when the first change of the
-    desired tree was noticed (Unix seconds).
+    desired tree was noticed (Unix seconds). `last_good` was live last under an earlier daemon, and is
+    deployed while nothing is live and the desired revision cannot be.
     """
 
     desired: str | None
     live: str | None
     failed: str | None
     saved_at: float
+    last_good: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ class RevisionState:
         self.desired: str | None = None
         self.failed: str | None = None
         self.live: LiveInfo | None = None
+        self.last_good: str | None = None
         self.refused = ""  # why the configuration files are not in force
         self.gone = ""  # why the tree's revision is not known now
         self.stale_since: float | None = None
@@ -48,6 +49,7 @@ class RevisionState:
                 if event.desired != self.desired:
                     since = event.saved_at
                 self.desired, self.failed = event.desired, event.failed
+                self.last_good = event.last_good
                 self.live = self._container_of(event.live, event.at)
             case DeployFinished(outcome=outcome) if outcome in GOOD_DEPLOYS:
                 self._remember(event)

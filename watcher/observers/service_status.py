@@ -85,6 +85,7 @@ class ServiceView:
         self._apply_source(event)
         status, revisions = self.status, self.revisions
         status.live, status.failed = revisions.live, revisions.failed
+        status.last_good = revisions.last_good
         status.stale, status.stale_since = revisions.stale, revisions.stale_since
         status.refused, status.source.gone = revisions.refused, revisions.gone
         if status.suggestion:

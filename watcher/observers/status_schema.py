@@ -283,6 +283,8 @@ class ServiceStatus(Model):
     live: LiveInfo | None = None
     failed: str | None = None
     """The desired revision, if it is known to fail."""
+    last_good: str | None = None
+    """The revision that was live last under an earlier daemon; it serves if the tree cannot be built."""
     refused: str = ""
     """Why what the configuration files say of this service is not in force; empty when it is."""
     stale: bool | None = None

@@ -172,6 +172,10 @@ class Reconciler(Generic[S]):
         """Record that the container that served last exited while no daemon ran."""
         self._record(events.ContainerExited(revision, image))
 
+    def record_last_good(self, revision: str, image: str) -> None:
+        """Record the image that was live last under an earlier daemon: it serves if the tree cannot."""
+        self._record(events.LastGoodFound(revision, image))
+
     def record_rollback(self, event: DeployFinished) -> None:
         """Record that a container failed in its soak time and the previous one has the traffic again."""
         self._record(events.RolledBack(event.revision, self._deployer.live))
@@ -218,7 +222,7 @@ class Reconciler(Generic[S]):
                 work = self._build(scan, forced=forced)
                 self._building = self._start(events.BuildBegun(revision, forced), work)
             case state_machine.Deploy(revision, image):
-                restored = (revision, image) == self.state.lost  # answers no save: it was live before
+                restored = (revision, image) in (self.state.lost, self.state.last_good)  # answers no save
                 deployed = None if restored else self._scans[revision]
                 work = self._deploy(revision, image, deployed)
                 self._deploying = self._start(events.DeployBegun(revision), work)

@@ -1,4 +1,4 @@
-"""Emit the desired, live and failed revisions of one service."""
+"""Emit the desired, live, failed and last good revisions of one service."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class RevisionEmitter:
 
     def __init__(self, service: str, observer: Observer) -> None:
         self._service, self._observer = service, observer
-        self._before: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._before: tuple[str | None, ...] = (None, None, None, None)
 
     def emit_change(self, state: State, saved_at: float | None) -> None:
         """Emit the revisions of `state` if they differ; `saved_at` is of the desired one, if known."""
-        revisions = state.desired, state.live, state.failed
+        last_good = state.last_good[0] if state.last_good else None
+        revisions = state.desired, state.live, state.failed, last_good
         if revisions == self._before:
             return
         self._before = revisions
@@ -28,5 +29,6 @@ class RevisionEmitter:
                 live=state.live,
                 failed=state.failed,
                 saved_at=time.time() if saved_at is None else saved_at,
+                last_good=last_good,
             )
         )

@@ -59,6 +59,7 @@ class State:
     retry_at: float = 0.0
     lost_at: float = -STABLE_AFTER
     lost: tuple[str, str] | None = None  # (revision, image) that served last, while nothing serves
+    last_good: tuple[str, str] | None = None  # the same of an earlier daemon, for a tree that cannot be built
     crashes: int = 0  # live containers lost in a row, each within STABLE_AFTER of the one before
     hold: str = ""  # why no build starts: a git operation
     paused: bool = False
@@ -119,7 +120,9 @@ def decide(state: State, now: float, limits: BuildLimits = BuildLimits()) -> Act
     if state.built and free:
         return Deploy(*state.built)
     action: Action
-    if free and _must_build(state):
+    if state.last_good and _cannot_be_built(state):
+        action = Deploy(*state.last_good)
+    elif free and _must_build(state):
         action = Build(state.desired or "", forced=state.forced)
     elif state.lost:  # better than nothing, and independent of a pause: it was live before
         action = Deploy(*state.lost)
@@ -148,6 +151,13 @@ def _must_build(state: State) -> bool:
     served = state.lost[0] if state.lost else None
     known = state.live, state.failed, served
     return state.desired is not None and (state.forced or state.desired not in known)
+
+
+def _cannot_be_built(state: State) -> bool:
+    """Return whether a build of the desired revision, or its deploy, has failed while nothing is live."""
+    if state.desired is None or state.live is not None:
+        return False
+    return state.failed == state.desired or state.infra_failures > 0
 
 
 def _should_cancel(state: State, now: float, limits: BuildLimits) -> bool:

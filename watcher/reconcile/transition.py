@@ -33,6 +33,7 @@ from watcher.reconcile.transition_events import (
     DeployInfraFailed,
     EngineRecovered,
     HoldChanged,
+    LastGoodFound,
     LiveChanged,
     OutsideEvent,
     PauseChanged,
@@ -86,10 +87,12 @@ def _after_deploy(state: State, event: DeployEvent, now: float) -> State:
             failed = None if revision == state.desired else state.failed
             # Only now has the engine done all of its part: after a good build a start can still fail.
             state = replace(state, deploying=None, yielding=False, infra_failures=0)
-            return replace(state, live=revision, failed=failed, lost=None)
+            return replace(state, live=revision, failed=failed, lost=None, last_good=None)
         case DeployFailed(revision):
             if state.lost and state.deploying == state.lost[0] == revision:
                 state = _crashed(state, now, again=True)
+            if state.last_good and state.last_good[0] == revision:
+                state = replace(state, last_good=None)
             state = replace(_known_to_fail(state, revision), deploying=None, yielding=False)
             return replace(state, cancels=0, infra_failures=0)
         case DeployCancelled():
@@ -109,6 +112,8 @@ def _after_container(state: State, event: ContainerEvent, now: float) -> State:
             return _crashed(state, now, again=not excused and now - state.lost_at < STABLE_AFTER)
         case LiveChanged(revision):
             return _live_changed(state, revision)
+        case LastGoodFound(revision, image):
+            return replace(state, last_good=(revision, image))
         case _:
             assert_never(event)
 
@@ -151,6 +156,8 @@ def _build_ended(state: State, revision: str, image: str) -> State:
     state = replace(
         state, cancels=state.cancels + 1 if late else 0, built=None if unwanted else (revision, image)
     )
+    if state.last_good and state.last_good[1] == image:  # it is deployed as what it is now
+        state = replace(state, last_good=None)
     return _answered(state, revision)
 
 
@@ -185,7 +192,9 @@ def _crashed(state: State, now: float, *, again: bool) -> State:
 
 
 def _live_changed(state: State, revision: str | None) -> State:
-    state = replace(state, live=revision, lost=None if revision else state.lost)
+    if revision:
+        state = replace(state, lost=None, last_good=None)
+    state = replace(state, live=revision)
     return replace(state, built=None) if revision == state.desired else state
 
 

@@ -128,6 +128,14 @@ class LiveChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LastGoodFound:
+    """Nothing serves, but the image exists that was live last under an earlier daemon."""
+
+    revision: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldChanged:
     """An outside condition holds builds back (`reason`), or no longer does (empty)."""
 
@@ -163,6 +171,6 @@ BuildEvent = (
 DeployEvent = (
     DeployBegun | DeployCancelRequested | DeployEnded | DeployFailed | DeployCancelled | DeployInfraFailed
 )
-ContainerEvent = RolledBack | ContainerExited | LiveChanged
+ContainerEvent = RolledBack | ContainerExited | LiveChanged | LastGoodFound
 OutsideEvent = TreeScanned | HoldChanged | PauseChanged | RebuildRequested | EngineRecovered
 TransitionEvent = BuildEvent | DeployEvent | ContainerEvent | OutsideEvent

@@ -22,6 +22,7 @@ from watcher.daemon import project
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.engine_access import EngineAccess
 from watcher.errors import Failure, UserError
+from watcher.labels import FINAL, image_labels
 from watcher.observers.events import DaemonStarted, Event, RevisionStateChanged
 from watcher.observers.service_status import ServiceStatus
 from watcher.observers.status_board import StatusBoard
@@ -99,7 +100,9 @@ class House:
         if broken.exists() and recipe.service in broken.read_text():
             raise UserError(Failure("build", "main.go:1: it is broken"))
         return self.same_image or self.engine.add_image(
-            tags=(recipe.tag(scan.revision), recipe.image), layers={scan.revision: 1000}
+            tags=(recipe.tag(scan.revision), recipe.image),
+            labels=image_labels(recipe.project, recipe.labelled_service, FINAL),
+            layers={scan.revision: 1000},
         )
 
     def settings(self, **values: Any) -> Settings:

@@ -31,6 +31,7 @@ from watcher.observers.events import (
     EngineUp,
     Notice,
     Paused,
+    RevisionStateChanged,
     ServiceRemoved,
     ServiceStarted,
 )
@@ -57,6 +58,44 @@ def save(house: House, text: str) -> None:
 
 async def containers(house: House) -> list[tuple[str, bool]]:
     return [(each.image, each.running) for each in await house.engine.containers()]
+
+
+async def test_a_tree_that_is_broken_at_the_start_leaves_the_version_of_the_run_before(house: House) -> None:
+    async with house.daemon() as running:
+        first = await running.until_live()
+        ((image, _),) = await containers(house)
+    assert await containers(house) == []
+    save(house, "broken")
+    (house.root / "broken").write_text("web")
+    async with house.daemon() as running:
+        broken = await running.until_failed()
+        assert (await running.ask()).text == "hello"
+        assert await containers(house) == [(image, True)]
+        served = running.service()
+        assert served.phase == "failed"
+        assert served.live
+        assert served.live.revision == first[:12]
+        assert running.seen.of(BuildFinished)[0].revision == broken
+        offered = [event.last_good for event in running.seen.of(RevisionStateChanged)]
+        assert (offered[0], offered[-1]) == (first[:12], None)
+        (house.root / "broken").unlink()
+        save(house, "good again")
+        assert await running.until_live() not in (first, broken)
+
+
+async def test_a_container_that_was_to_stay_and_was_removed_is_not_started_from_its_image(
+    house: House,
+) -> None:
+    async with house.daemon(deploy={"on_exit": "keep"}) as running:
+        await running.until_live()
+    for each in await house.engine.containers():
+        await house.engine.stop(each.id, 0)
+        await house.engine.remove(each.id)
+    (house.root / "broken").write_text("web")
+    async with house.daemon(deploy={"on_exit": "keep"}) as running:
+        await running.until_failed()
+        assert running.service().live is None
+        assert await containers(house) == []
 
 
 async def test_a_save_goes_live_and_the_end_leaves_no_container(house: House) -> None:

@@ -138,22 +138,35 @@ class Story:
         before = self.state
         for happened in transitions(event, before, self._previous):
             self.state = transition(self.state, happened, self.now)
-        after = self.state
-        if after.live != before.live and after.live:
+        if self.state.live != before.live and self.state.live:
             self._previous = before.live
         if isinstance(event, DesiredChanged):
             self._saved_at = event.saved_at
-        if (before.desired, before.live, before.failed) != (after.desired, after.live, after.failed):
-            self.events.append(
-                RevisionStateChanged(
-                    service=self.service,
-                    at=self.now,
-                    desired=after.desired,
-                    live=after.live,
-                    failed=after.failed,
-                    saved_at=self._saved_at,
-                )
-            )
+        self._tell_revisions(before)
+
+    def _tell_revisions(self, before: machine.State) -> None:
+        old, new = self._revisions_of(before), self._revisions_of(self.state)
+        if old != new:
+            event = RevisionStateChanged(service=self.service, at=self.now, saved_at=self._saved_at, **new)
+            self.events.append(event)
+
+    @staticmethod
+    def _revisions_of(state: machine.State) -> dict[str, str | None]:
+        last_good = state.last_good[0] if state.last_good else None
+        return {
+            "desired": state.desired,
+            "live": state.live,
+            "failed": state.failed,
+            "last_good": last_good,
+        }
+
+    def find_last_good(self, number: int) -> Story:
+        """The image of this revision was live last under an earlier daemon."""
+        before = self.state
+        found = inputs.LastGoodFound(revision(number), image(number))
+        self.state = transition(before, found, self.now)
+        self._tell_revisions(before)
+        return self
 
     def start(self) -> Story:
         self.events.append(DaemonStarting(at=self.now, version="0.1.0", project="/src/go-server"))

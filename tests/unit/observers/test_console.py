@@ -133,6 +133,17 @@ def test_a_first_failure_says_that_nothing_answers(story: Story) -> None:
     assert "nothing answers until the next good save" in printed(story.failing(1).events)
 
 
+def test_a_first_failure_says_that_the_last_good_version_serves(story: Story) -> None:
+    lines = printed(story.find_last_good(7).failing(1).events).splitlines()
+    assert lines[-1].split()[0] == short(revision(7)) + ","
+    assert not [line for line in lines if "nothing answers" in line]
+
+
+def test_a_last_good_version_that_does_not_start_is_no_longer_promised(story: Story) -> None:
+    story.find_last_good(7).failing(1).deploy(7, DeployOutcome.FAILED)
+    assert "nothing answers until the next good save" in printed(story.events)
+
+
 def test_a_failed_deploy_gives_the_hint(story: Story) -> None:
     story.cycle(1).save(2).begin(2).built(2).deploy(2, DeployOutcome.FAILED)
     text = printed(story.events)

@@ -42,9 +42,10 @@ class World:
         self.previous: str | None = None
         self.hold = self.paused = False
         self.failed: str | None = None  # the wanted revision, since it was seen to fail
+        self.seen: dict[str, int] = {}
+        self.troubled = False  # a build or a deploy met trouble that was not the tree's
         self.served = False  # something did, until it was lost
         self.asked = False  # a rebuild that no build has answered
-        self.seen: dict[str, int] = {}
         self.disk = self.known = self.source = 0  # stamps: on disk, of the newest snapshot, of the build's
         self.in_vain = 0  # builds in a row that found a change of which the scan after it knew nothing
         self.changes = self.retries = self.builds = self.cancels = 0
@@ -74,7 +75,10 @@ class World:
                     self.source = self.known
                     self.tell(inputs.BuildBegun(revision, forced))
                 case plan.Deploy(revision, image):
-                    if self.state.lost != (revision, image):
+                    if self.state.last_good == (revision, image):
+                        assert self.serving is None
+                        assert self.wanted == self.failed or self.troubled
+                    elif self.state.lost != (revision, image):
                         self.begins()
                     assert self.building is None
                     assert self.deploying is None
@@ -131,6 +135,13 @@ class World:
         self.disk += 1
         self.scan()
 
+    def find_last_good(self, number: float) -> None:
+        """The image that an earlier daemon had live is found before the first scan, or never."""
+        if self.wanted is None and self.serving is None:
+            revision = f"r{number:.0f}"
+            self.seen.setdefault(revision, 0)
+            self.tell(inputs.LastGoodFound(revision, f"image of {revision}"))
+
     def scan(self) -> None:
         """The newest snapshot is told, whether or not its revision is new; the same one is not."""
         if self.known != self.disk and self.wanted:
@@ -171,6 +182,7 @@ class World:
             self.tell(inputs.BuildFailed(revision))
         elif how == 2:
             self.retries += 1
+            self.troubled = True
             self.tell(inputs.BuildInfraFailed(revision))
         else:  # cancelled; without being asked, when the tree changed under it
             self.cancels += cancelled and not answered
@@ -202,6 +214,7 @@ class World:
             self.cancels = 0
             self.fails(revision)
         else:
+            self.troubled = True
             self.tell(inputs.DeployInfraFailed(revision))
 
     def fails(self, revision: str) -> None:
@@ -299,6 +312,8 @@ OPS = [*USUAL, *USUAL, *USUAL, *RARE]
 def live_through(history: Sequence[Op]) -> None:
     """One history, each decision in it checked, and its end."""
     world = World()
+    if len(history) % 2:
+        world.find_last_good(len(history) % 5)
     for name, value in history:
         getattr(world, name)(value)
         world.act()
@@ -404,6 +419,55 @@ def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often
     for event in (inputs.DeployBegun("a"), inputs.DeployEnded("a")):
         state = transition(state, event, now)
     assert (state.live, state.lost, state.failed) == ("a", None, None)
+
+
+LAST_GOOD = (inputs.LastGoodFound("z", "image of z"), inputs.TreeScanned("a"))
+FAILED = (*LAST_GOOD, inputs.BuildBegun("a"), inputs.BuildFailed("a"))
+
+
+def test_a_tree_that_builds_is_deployed_and_the_last_good_image_is_not() -> None:
+    state = after(*LAST_GOOD)
+    assert plan.decide(state, 100.0) == plan.Build("a")
+    state = after(*LAST_GOOD, inputs.BuildBegun("a"), inputs.BuildEnded("a", "i"))
+    assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
+    for end in (inputs.DeployEnded("a"), inputs.LiveChanged("a")):
+        assert transition(state, end, 100.0).last_good is None
+
+
+def test_the_last_good_image_serves_when_the_first_tree_cannot_be_built() -> None:
+    state = after(*FAILED)
+    assert plan.decide(state, 100.0) == plan.Deploy("z", "image of z")
+    state = after(*FAILED, inputs.DeployBegun("z"), inputs.DeployEnded("z"))
+    assert (state.live, state.failed, state.last_good) == ("z", "a", None)
+    assert plan.decide(state, 100.0) == plan.Wait()
+    assert plan.decide(transition(state, inputs.TreeScanned("b"), 100.0), 100.0) == plan.Build("b")
+
+
+def test_the_last_good_image_serves_when_the_first_tree_builds_but_does_not_start() -> None:
+    built = (inputs.BuildBegun("a"), inputs.BuildEnded("a", "i"), inputs.DeployBegun("a"))
+    state = after(*LAST_GOOD, *built, inputs.LiveChanged(None), inputs.DeployFailed("a"))
+    assert plan.decide(state, 100.0) == plan.Deploy("z", "image of z")
+
+
+def test_the_last_good_image_serves_while_a_build_meets_trouble_and_then_the_build_is_tried_again() -> None:
+    state = after(*LAST_GOOD, inputs.BuildBegun("a"), inputs.BuildInfraFailed("a"))
+    assert plan.decide(state, 100.0) == plan.Wait(100.5)
+    assert plan.decide(state, 100.5) == plan.Deploy("z", "image of z")
+    for event in (inputs.DeployBegun("z"), inputs.DeployEnded("z")):
+        state = transition(state, event, 101.0)
+    assert plan.decide(state, 101.0) == plan.Build("a")
+
+
+def test_a_last_good_image_that_does_not_start_is_not_tried_again() -> None:
+    state = after(*FAILED, inputs.DeployBegun("z"), inputs.LiveChanged(None), inputs.DeployFailed("z"))
+    assert (state.live, state.last_good) == (None, None)
+    assert plan.decide(state, 100.0) == plan.Wait()
+
+
+def test_an_image_that_is_built_again_and_fails_is_not_deployed_as_the_last_good_one() -> None:
+    built = (inputs.BuildBegun("a"), inputs.BuildEnded("a", "image of z"), inputs.DeployBegun("a"))
+    state = after(*LAST_GOOD, *built, inputs.LiveChanged(None), inputs.DeployFailed("a"))
+    assert plan.decide(state, 100.0) == plan.Wait()
 
 
 def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
