@@ -32,6 +32,8 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
         return Unavailable(text=f"Revision {short(service.building.revision)} is being built.")
     if service.deploying:
         return Unavailable(text=f"Revision {short(service.deploying.revision)} is coming up.")
+    if service.failed and service.last_good:
+        return Unavailable(text=f"Revision {short(service.last_good)}, which was live last, is coming up.")
     error = service.last_error
     if error and service.failed and error.failure.kind == "cancelled":
         return _failed("The new version was cancelled", error.failure, wait=False)

@@ -48,6 +48,10 @@ STARTING = {
         "Nothing is built for the moment: git is in the middle of a rebase.",
     ),
     "between two steps": (Story().start().save(1), "The new version is on its way."),
+    "the last good version, after a failure": (
+        Story().start().find_last_good(7).failing(1),
+        f"Revision {revision(7)[:12]}, which was live last, is coming up.",
+    ),
     "a new try after a failure": (
         Story().start().failing(1).save(2).begin(2),
         f"Revision {revision(2)[:12]} is being built.",
