@@ -103,6 +103,10 @@ class BuildkitConnection:
             return any(worker.labels.get(_EXECUTOR) != "oci" for worker in workers)
         return (await self._engine.info()).store == "containerd"
 
+    async def image_tags(self) -> set[str]:
+        """Return the names of all images of the engine. Raises EngineUnavailable."""
+        return {tag for image in await self._engine.images() for tag in image.tags}
+
     async def cache_limit(self) -> int | None:
         """Return the bytes that BuildKit's own garbage collection leaves; None if there is none.
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo, parse_step
+from watcher.observers.events import short
 from watcher.prune.marked_records import Marks
 from watcher.prune.record_matching import matches_step
 
@@ -42,18 +43,29 @@ def _is_engine_layer(record: UsageInfo) -> bool:
     return not record.description and not record.mutable
 
 
-def correct_shared(records: Sequence[UsageInfo], entries: Sequence[BuildEntry]) -> list[UsageInfo]:
+def correct_shared(
+    records: Sequence[UsageInfo], entries: Sequence[BuildEntry], tags: Collection[str] | None = None
+) -> list[UsageInfo]:
     """Return the records without wrong claims that an image shares them.
 
     A containerd store compares the layers as which a record was exported (moby/buildkit,
     snapshot/imagerefchecker). A step that was never exported has none, so it counts as shared if an image
     consists of exactly its base. Such a step is not committed yet, or of another stage than the image's.
+
+    Steps of the image's stage were seen without such layers too, after their image had gone. So a step is not
+    shared either if `tags`, the names of all images, have none of the revision that made it.
     """
+    revisions = None if tags is None else {tag.rpartition(":rev-")[2] for tag in tags if ":rev-" in tag}
     makers = {record: entry for entry in entries for record in entry.records or ()}
     exported = _exported_stages(entries)
     return [
         replace(record, shared=False)
-        if record.shared and (record.mutable or _was_not_exported(record, makers.get(record.id), exported))
+        if record.shared
+        and (
+            record.mutable
+            or _was_not_exported(record, makers.get(record.id), exported)
+            or _has_no_image(makers.get(record.id), revisions)
+        )
         else record
         for record in records
     ]
@@ -113,6 +125,13 @@ def _was_not_exported(
         return False
     made = next((step for step in entry.steps if matches_step(step, record)), None)
     return made is not None and _stage_of(made) not in ("", *exported[entry.service])
+
+
+def _has_no_image(entry: BuildEntry | None, revisions: Collection[str] | None) -> bool:
+    """Return whether a build ended and its image is gone; `revisions` are those of the images, 12 digits."""
+    if entry is None or revisions is None or not entry.ended:
+        return False
+    return short(entry.revision) not in revisions
 
 
 def _stage_of(step: StepRun) -> str:

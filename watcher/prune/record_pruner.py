@@ -106,10 +106,14 @@ class RecordPruner:
         """Read the records and store what is proven now. Raises EngineUnavailable."""
         records = await self._read()
         in_containerd = await self._connection.forgets_when_pruned()
-        return await asyncio.to_thread(self._update_journal, records, in_containerd=in_containerd)
+        tags = await self._connection.image_tags() if in_containerd else None
+        return await asyncio.to_thread(self._update_journal, records, tags)
 
-    def _update_journal(self, records: Sequence[UsageInfo], *, in_containerd: bool) -> JournaledRecords:
-        """Store what these records prove. Blocking: call it in a thread."""
+    def _update_journal(self, records: Sequence[UsageInfo], tags: Collection[str] | None) -> JournaledRecords:
+        """Store what these records prove. Blocking: call it in a thread.
+
+        `tags` are the names of all images where the store's claims that one shares a record can be wrong.
+        """
         elsewhere = self._daemon_runs()
         running: set[str] = set()
 
@@ -122,9 +126,9 @@ class RecordPruner:
 
         entries = self._journal.update(prove)
         marked = find_marked(self._marks, entries, records)
-        if in_containerd:
+        if tags is not None:
             marked = correct_marked(marked, entries, self._marks, gone=not self._keep)
-            records = correct_shared(_with_records(records, marked), entries)
+            records = correct_shared(_with_records(records, marked), entries, tags)
         return JournaledRecords(records, entries, frozenset(running), marked)
 
     def _judge_records(self, seen: JournaledRecords, *, low: bool) -> tuple[Verdict, ...]:

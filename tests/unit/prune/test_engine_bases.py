@@ -173,3 +173,17 @@ def test_a_marked_step_of_a_gone_project_is_not_shared() -> None:
     assert not claimed(gone=True)
     open_one = replace(LOST, mutable=True)
     assert not correct_marked([open_one], [], MARKS, gone=False)[0].shared
+
+
+def test_a_step_of_the_images_stage_is_shared_only_while_its_image_is_there() -> None:
+    good, running = build(1, step(1, COPIED), step(1, FINAL, after=2)), build(2, step(2, FINAL))
+    good.records, running.records, running.ended = frozenset({"a"}), frozenset({"b"}), ""
+    records = [record("a", 102.05, FINAL, shared=True), record("b", 201.05, FINAL, shared=True)]
+
+    def shared(*tags: str) -> list[bool]:
+        return [each.shared for each in correct_shared(records, [good, running], tags)]
+
+    assert shared("shop:rev-rev1") == [True, True]
+    assert shared("localhost:5000/shop:rev-rev1") == [True, True]
+    assert shared("alpine:latest", "shop:rev-rev2") == [False, True]
+    assert [each.shared for each in correct_shared(records, [good, running])] == [True, True]

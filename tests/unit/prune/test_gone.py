@@ -73,6 +73,9 @@ class Buildkit:
     async def forgets_when_pruned(self) -> bool:
         return self.forgets
 
+    async def image_tags(self) -> set[str]:
+        return set()
+
     async def client(self) -> Buildkit:
         return self
 
