@@ -54,22 +54,30 @@ environment_ready() {
                 fail "Python 3.11 or newer is needed and apt gave $(python3 -V 2>&1); install a newer one and put it on PATH."
         fi
         say "making a Python environment in .venv"
-        "$base" -m venv --clear "$root/.venv" >&2 || fail "no environment could be made in $root/.venv; see above."
+        # without pip: installing that takes longer than all else here
+        "$base" -m venv --without-pip --clear "$root/.venv" >&2 || fail "no environment could be made in $root/.venv; see above."
     fi
+    uv_ready
     as_pip_is_set_up
 }
 
 install_locked() { # LOCK WHAT
     say "installing $2 into .venv: $(grep -c '^[a-z]' "$root/$1") Python packages ($1)"
-    uv_ready
     packages --require-hashes -r "$root/$1"
 }
 
-uv_ready() { # with the version and hashes of requirements-dev.lock; it installs many packages at once, pip one after the other
-    [ ! -x "$uv" ] || return 0
-    wanted=$(mktemp)
+uv_ready() { # sets $uv and $settings; uv installs many packages at once, pip one after the other
+    if found=$(command -v uv) && "$found" --version >/dev/null 2>&1; then
+        uv=$found
+    fi
+    if [ -x "$uv" ]; then
+        settings=$(by_pip config list 2>/dev/null) || settings=
+        return 0
+    fi
+    wanted=$(mktemp) # the version and hashes of requirements-dev.lock
     sed -n '/^uv==/,/[^\\]$/p' "$root/requirements-dev.lock" >"$wanted"
-    by_pip --require-hashes -r "$wanted" || say "uv could not be installed (see above); trying with pip alone"
+    settings=$(by_pip config list -- install --quiet --require-hashes -r "$wanted") ||
+        say "uv could not be installed (see above); trying with pip alone"
     rm -f "$wanted"
 }
 
@@ -79,13 +87,12 @@ packages() { # ARGS of `pip install`
         (cd "$root" && "$uv" pip install --quiet --python "$python" "$@") >&2 && return
         say "uv could not install the packages (see above); trying with pip"
     fi
-    by_pip "$@" || fail "the Python packages could not be installed (see above); check the network and start again."
+    by_pip install --quiet "$@" >&2 || fail "the Python packages could not be installed (see above); check the network and start again."
 }
 
-by_pip() { "$python" -m pip install --quiet --disable-pip-version-check "$@" >&2; }
+by_pip() { PIP_DISABLE_PIP_VERSION_CHECK=1 "$python" -I "$root/deploy/lib/pip.py" "$@"; }
 
 as_pip_is_set_up() { # uv reads none of pip's settings; what is set for uv stays
-    settings=$("$python" -m pip config list 2>/dev/null) || return 0
     : "${UV_DEFAULT_INDEX:=$(pip_setting index-url)}"
     : "${UV_INDEX:=$(pip_setting extra-index-url)}"
     : "${UV_INSECURE_HOST:=$(pip_setting trusted-host)}"

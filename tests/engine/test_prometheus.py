@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from config.grafana import generate
-from tests.e2e.conftest import Project, engine, free_port, project, until
+from tests.dashboard import query_panels
+from tests.e2e.conftest import Project, engine, project, until
+from tests.prometheus import Prometheus, program
 from watcher import labels
 from watcher.system.state_dir import targets_folder
 
@@ -28,31 +25,7 @@ __all__ = ["engine", "project"]  # fixtures
 pytestmark = [pytest.mark.engine, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 CONFIG = Path(__file__).parents[2] / "config" / "prometheus"
-DASHBOARD: dict[str, Any] = json.loads(generate.TARGET.read_text("utf-8"))
-CHOSEN = {
-    "$__rate_interval": "1m",
-    "$__range": "1h",
-    "$window": "30m",
-    "$job": ".+",
-    "$instance": ".+",
-    "$project": ".+",
-    "$service": ".+",
-}
-QUERIES = [
-    (panel["title"], re.sub(r"\$\w+", lambda match: CHOSEN[match.group()], target["expr"]))
-    for panel in DASHBOARD["panels"]
-    for target in panel.get("targets", ())
-] + [
-    ("annotation", re.sub(r"\$\w+", lambda match: CHOSEN[match.group()], item["expr"]))
-    for item in DASHBOARD["annotations"]["list"]
-]
-
-
-def program(name: str) -> str:
-    """Where `name` of Debian's package `prometheus` is."""
-    found = shutil.which(name)
-    assert found, f"{name} is not installed: apt-get install prometheus"
-    return found
+QUERIES = query_panels()
 
 
 def promtool(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -60,45 +33,14 @@ def promtool(*arguments: str, text: str | None = None) -> subprocess.CompletedPr
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=120)
 
 
-class Prometheus:
-    """A Prometheus with the shipped configuration, pointed at one watcher and scraping every second."""
-
-    def __init__(self, folder: Path, target: Path) -> None:
-        """`target` is the watcher's target file."""
-        config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
-        config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(target)]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        self.url = f"http://127.0.0.1:{free_port()}"
-        with (folder / "log").open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    program("prometheus"),
-                    f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address={self.url.removeprefix('http://')}",
-                    "--enable-feature=exemplar-storage",
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        try:
-            answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False)
-        except httpx.HTTPError:
-            return None  # not listening yet
-        return answer.json()["data"] if answer.status_code == httpx.codes.OK else None  # 503 while it starts
-
-    def value(self, expr: str) -> float | None:
-        """The value of an expression that gives one series."""
-        data = self.ask("query", query=expr)
-        return float(data["result"][0]["value"][1]) if data and data["result"] else None
+def start_prometheus(folder: Path, target: Path) -> Prometheus:
+    """Start one with the shipped configuration, pointed at one target file and scraping every second."""
+    config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
+    config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(target)]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    return Prometheus(folder / "prometheus.yml", folder)
 
 
 DEPENDENCY = """
@@ -127,7 +69,7 @@ def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
     early.start()
     project.start("--image.max-size", "100MB", "--front.hold-timeout", "900")
     target = targets_folder() / f"{labels.project_id(project.folder.resolve())}.json"
-    server = Prometheus(tmp_path_factory.mktemp("prometheus"), target)
+    server = start_prometheus(tmp_path_factory.mktemp("prometheus"), target)
     try:
         until(lambda: server.value('watcher_info{project!=""}') == 1, "a first scrape")
         early.join()

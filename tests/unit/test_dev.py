@@ -54,12 +54,13 @@ TOOLS = [
 PYTHON = """#!/bin/sh
 case "$*" in
     "-I -c"*) exit ${PYTHON_TOO_OLD:-0} ;;
-    "-m venv --clear "*)
+    "-m venv --without-pip --clear "*)
         echo "venv" >>"$CALLS"
-        mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"
-        cp "$0" "$4/bin/python" ;;
-    "-m pip config list") printf '%s\n' "$PIP_CONFIG" ;;
-    "-m pip "*)
+        mkdir -p "$5/bin" "$5/lib/python3.11/site-packages"
+        cp "$0" "$5/bin/python" ;;
+    *"/pip.py config list") printf '%s\n' "$PIP_CONFIG" ;;
+    *"/pip.py "*)
+        case "$*" in *"/pip.py config list -- "*) printf '%s\n' "$PIP_CONFIG" ;; esac
         echo "pip user=${PIP_USER-unset} cert=${PIP_CERT-unset}: $*" >>"$CALLS"
         [ -z "${PIP_FAILS:-}" ] || exit 1
         [ -n "${NO_UV:-}" ] || cp "$UV" "$(dirname "$0")/uv" ;;
@@ -272,6 +273,36 @@ def test_what_is_set_for_uv_itself_comes_first_and_what_is_not_set_stays_so(sand
 def test_without_uv_pip_installs_the_packages(sandbox: Sandbox, trouble: dict[str, str]) -> None:
     assert sandbox.run("watcher", "status", **trouble)[0] == 0
     assert sandbox.calls("pip")[-1].endswith(f"--require-hashes -r {sandbox.root}/requirements.lock")
+
+
+def test_a_uv_on_the_path_is_used_and_none_is_installed(sandbox: Sandbox) -> None:
+    sandbox.add("uv", UV)
+    settings = "global.index-url='https://index.example/simple'"
+    assert sandbox.run("watcher", "status", PIP_CONFIG=settings)[0] == 0
+    assert sandbox.calls("pip") == []
+    _, call = sandbox.calls("uv")  # the first asks its version
+    assert "index=https://index.example/simple" in call
+    assert call.endswith(f"--require-hashes -r {sandbox.root}/requirements.lock")
+
+
+def test_a_uv_on_the_path_that_does_not_run_is_left_alone(sandbox: Sandbox) -> None:
+    sandbox.add("uv", "#!/bin/sh\necho 'no version is set' >&2; exit 127\n")
+    code, text = sandbox.run("watcher", "status")
+    assert (code, "no version is set" in text) == (0, False)
+    assert len(sandbox.calls("pip")) == 1
+
+
+def test_the_pip_that_python_carries_runs_without_being_installed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python, settings = tmp_path / "venv/bin/python", tmp_path / "pip.conf"
+    settings.write_text("[global]\nindex-url = https://index.example/simple\n")
+    command = [python, "-I", ROOT / "deploy/lib/pip.py", "config", "list", "--", "--version"]
+    env = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": str(settings)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    *listed, version = done.stdout.splitlines()
+    assert "global.index-url='https://index.example/simple'" in listed
+    assert version.startswith("pip ")
+    assert not list(tmp_path.glob("venv/lib/*/site-packages/pip*"))
 
 
 def test_a_failed_installation_is_one_sentence_and_tried_again(sandbox: Sandbox) -> None:
