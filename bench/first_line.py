@@ -3,8 +3,8 @@
     ./dev bench first_line
     ./dev bench first_line --rounds 3 --live   # wait until the example is live too
 
-Each round runs on a copy of what is committed, with an empty home: no environment, no cache of pip or uv; so all
-packages are downloaded. The goal is 10 s; the exit status is 3 when the median misses it.
+Each round runs on a copy of what is committed, with an empty home: no environment, and no package in a cache:
+they are downloaded. The goal is 10 s; the exit status is 3 when the median misses it.
 """
 
 from __future__ import annotations

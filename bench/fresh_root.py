@@ -22,6 +22,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -189,6 +190,10 @@ class Project:
         say(f"{self.name}: " + self.watcher("down --images --caches").replace("\n", "; "))
 
 
+def is_listed(machine: Machine, project: Project) -> bool:
+    return f"/{project.name} " in machine.run("watcher list", user="dev", check=False)
+
+
 def list_objects(client: docker.DockerClient, names: list[str]) -> set[str]:
     """Return the objects of the engine whose name, tag or label has one of the names."""
     found = {f"container {each.name} {each.labels}" for each in client.containers.list(all=True)}
@@ -243,9 +248,12 @@ def try_all(machine: Machine, install: str, port: int) -> None:
         say("powered off")
         machine.boot()
         for project in (empty, example):
-            until(lambda: "watcher" in machine.run("watcher list", user="dev"), "the services start", 120)
+            until(partial(is_listed, machine, project), f"the service of {project.name} starts", 180)
             say(f"{project.name}: after the reboot " + project.watcher("up"))
             project.expect(project.new)
+    except Failed as error:
+        say(f"failed, ending the rest: {error}")
+        raise
     finally:
         for project in (empty, example):
             project.end()

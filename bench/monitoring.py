@@ -23,11 +23,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
+import docker.errors
 import httpx
 
 from tests.dashboard import query_panels
@@ -218,8 +220,6 @@ def check_all(projects: list[Project], prometheus: Prometheus, *, firing: bool) 
     say("`watcher list` names five folders, with their branches and pages")
     check_saves(projects, prometheus)
     for project in projects:
-        held = f'watcher_disk_bytes{{kind="go-cache", project="{project.folder}"}}'
-        until(partial(prometheus.value, held), f"what {project.id} holds is measured", 120)
         answered, asked = count_answers(prometheus, project)
         say(f"{project.id}: {answered} of {asked} queries of the dashboard have data")
     check_kill(projects, prometheus, firing=firing)
@@ -254,7 +254,8 @@ def run(*, firing: bool) -> None:
                 prometheus.stop()
             for project in projects:
                 project.watcher("down", "--images", "--caches")
-                clean_up(client, project)
+                with suppress(docker.errors.APIError):  # the first failure is the one to report
+                    clean_up(client, project)
 
 
 def main() -> int:
