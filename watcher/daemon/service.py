@@ -362,6 +362,8 @@ class Service:
             and not holds_port(self._shared, self._config)
         ):
             await self._publish(live.revision, live.image)
+            text = "the container keeps serving on its published ports; `watcher down` removes it"
+            self._shared.observer.notify(Notice(service=self.name, level="info", text=text))
         self.watch.close()
 
     async def remove_networks(self) -> None:

@@ -29,7 +29,7 @@ class Waiter(User, Protocol):
     """A client that waits for an upstream connection."""
 
     def refused(self, reason: str) -> None:
-        """Refuse the connection: `reason` is timeout | limit | backend, as in `FrontRefused`."""
+        """Refuse the connection: `reason` is timeout | limit | backend | closing, as in `FrontRefused`."""
         ...
 
 
@@ -92,6 +92,10 @@ class Gate:
         return self.backend is not None and self._probe is None
 
     @property
+    def _why_none(self) -> str:
+        return "closing" if self._closed else "backend"
+
+    @property
     def _unanswerable(self) -> bool:
         return self.backend is None or self._silent
 
@@ -126,7 +130,7 @@ class Gate:
         elif pending.quiet:
             self._quiet[pending] = None
         elif self._closed or not (self.ready or self._explain().wait):
-            pending.timer = self._loop.call_soon(self._refuse_request, pending, "backend")
+            pending.timer = self._loop.call_soon(self._refuse_request, pending, self._why_none)
         else:
             self._hold_request(pending)
 
@@ -156,7 +160,7 @@ class Gate:
         self.backend = None
         self._closed = True
         for pending in list(self._held):
-            self._refuse_request(pending, "backend")
+            self._refuse_request(pending, self._why_none)
         tasks = [*self._dials, *([self._probe] if self._probe else [])]
         for task in tasks:
             task.cancel()

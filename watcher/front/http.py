@@ -20,7 +20,7 @@ from watcher.front.ending import ANSWER, BODY, CLOSING, HEAD, WAIT, HttpEnd
 from watcher.front.exchange import Exchange
 from watcher.front.framing import HEAD_END, Malformed, read_request, syntax_error
 from watcher.front.gate import ConnectionRequest
-from watcher.front.model import Unavailable
+from watcher.front.model import CLOSED, Unavailable
 from watcher.front.response import Response
 from watcher.front.sockets import put
 from watcher.front.tunnel import Tunnel
@@ -190,7 +190,7 @@ class HttpClient(HttpEnd):
 
     def refused(self, reason: str) -> None:
         """See `Waiter`."""
-        what = self._context.explain()
+        what = CLOSED if reason == "closing" else self._context.explain()
         if self._exchange is None:
             what = Unavailable("Too many connections", "The front has as many connections open as it may.")
         self._refuse_request(503, reason, what)

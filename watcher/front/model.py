@@ -90,6 +90,12 @@ class Unavailable:
         return replace(self, text=text, lines=(), private=False)
 
 
+# Not whether it restarts: the front does not know that.
+CLOSED = Unavailable(
+    "The watcher has closed this port", "It stops or restarts, or no longer manages the service.", wait=False
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DrainReport:
     """How a drain ended: `finished` exchanges and tunnels came to their own end, `cut` were closed.

@@ -34,7 +34,7 @@ class FrontOld(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRefused(Event):
-    """The front answered itself: `reason` is timeout | limit | malformed | backend | drain | gone."""
+    """The front answered: `reason` is timeout | limit | malformed | backend | drain | gone | closing."""
 
     reason: str
     code: int

@@ -105,7 +105,7 @@ _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _FREED_FOR = (*_PRUNED_FOR, ("step", "superseded"), ("go-cache", "unused"), ("build-cache", "unused"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-_REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone")
+_REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone", "closing")
 GOOD_DEPENDENCIES = ("running", "checking", "healthy", "completed", "unused")
 PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 

@@ -15,11 +15,13 @@ import contextlib
 import faulthandler
 import os
 import signal
+import threading
 from collections.abc import AsyncGenerator, Callable
 
 from watcher.errors import EXIT_STOPPED
 
 ONE_PRESS = 0.5  # seconds in which a repeated Ctrl-C is the same one, passed on by a program around this one
+STOPPED_AT_ONCE = "\nstopped at once; containers may still run: `watcher run` takes them over, `watcher down` removes all\n"
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -37,7 +39,16 @@ class _Presses:
             self._first = now
             self._stop(number.name)
         elif number == signal.SIGINT and now - self._first >= ONE_PRESS:
+            _say_on_stderr(STOPPED_AT_ONCE)
             os._exit(EXIT_STOPPED)
+
+
+def _say_on_stderr(text: str) -> None:
+    """Write the text, unless the terminal takes nothing: that may be why the user ends it."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        writer = threading.Thread(target=os.write, args=(2, text.encode()), daemon=True)
+        writer.start()
+        writer.join(0.2)
 
 
 @contextlib.asynccontextmanager

@@ -144,6 +144,7 @@ async def test_what_was_kept_is_adopted_without_a_build(house: House) -> None:
     async with house.daemon(deploy=keep) as running:
         await running.until_live()
     assert [alive for _, alive in await containers(house)] == [True]
+    assert [each for each in running.seen.of(Notice) if "watcher down" in each.text]
     async with house.daemon(deploy=keep) as running:
         assert await running.until_live() == house.built[0][1]
         assert [event.outcome for event in running.seen.of(DeployFinished)] == [DeployOutcome.ADOPTED]

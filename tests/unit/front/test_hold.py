@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.front.support import (
     PATIENCE,
     POST,
@@ -94,6 +95,18 @@ async def test_a_held_upload_that_waits_too_long_gets_its_answer_while_it_is_sti
         assert answer.startswith(b"HTTP/1.1 503 ")
         await client.send(bytes(200_000))
         assert (await client.rest()).startswith(b"The service is starting\n")
+
+
+async def test_the_end_of_the_front_is_not_called_a_start() -> None:
+    async with fronted() as it:
+        client = await it.connect()
+        await client.send(get())
+        await true(lambda: it.front.stats.held == 1)
+        await it.front.close()
+        answer = (await client.rest()).decode()
+        assert missing(answer, 503, "closed", "port") == []
+        assert "starting" not in answer
+        assert refusals(it.told(FrontRefused)) == [("closing", 503)]
 
 
 async def test_when_waiting_is_pointless_the_answer_comes_at_once() -> None:

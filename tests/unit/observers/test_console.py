@@ -218,8 +218,8 @@ def test_refusals_in_a_row_are_told_together(story: Story) -> None:
     for _ in range(50):
         story.tell(FrontRefused, 0.2, reason="timeout", code=503)
     lines = [line for line in printed(story.events).splitlines() if "by the front" in line]
-    assert lines[0].endswith("! 1 request answered 503 by the front: timeout")
-    assert lines[1].endswith("! 25 requests answered 503 by the front: timeout")
+    assert lines[0].endswith("! 1 request answered 503 by the front: waited longer than front.hold_timeout")
+    assert lines[1].endswith("! 25 requests answered 503 by the front: waited longer than front.hold_timeout")
     assert len(lines) == 2
 
 

@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from tests.facts import missing
 from watcher.observers.events import Event, LoopLag
 from watcher.system import signals
 from watcher.system.loop_watchdog import EXIT_STUCK, LoopWatchdog
@@ -75,7 +76,9 @@ def test_a_closed_terminal_may_send_several_signals() -> None:
     assert running.returncode == 0
 
 
-def test_a_second_press_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_press_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     now, names, ended = 10.0, [], []
     monkeypatch.setattr(signals.os, "_exit", ended.append)
     presses = signals._Presses(names.append, lambda: now)
@@ -85,8 +88,11 @@ def test_a_second_press_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (names, ended) == (["SIGINT"], [])
     now += 1.0
     presses.take(signal.SIGTERM)
-    assert ended == []
+    assert (ended, capfd.readouterr().err) == ([], "")
     presses.take(signal.SIGINT)
+    said = capfd.readouterr().err
+    assert missing(said, "containers", "watcher run", "watcher down") == []
+    assert said[0] == said[-1] == "\n", "the shell's prompt starts on a line of its own"
     assert (names, ended) == (["SIGINT"], [130])
 
 
