@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable
 from watcher.errors import EXIT_STOPPED
 
 ONE_PRESS = 0.5  # seconds in which a repeated Ctrl-C is the same one, passed on by a program around this one
-STOPPED_AT_ONCE = "\nstopped at once; containers may still run: `watcher run` takes them over, `watcher down` removes all\n"
+STOPPED_AT_ONCE = "\nstopped; containers may still run: `watcher run` or `watcher down`\n"
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
