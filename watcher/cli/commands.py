@@ -197,34 +197,6 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
     return run_loop(main)
 
 
-def image(settings: Settings, names: Sequence[str], *, diff: bool, markdown: bool, as_json: bool) -> int:
-    """`watcher image`."""
-    # Only this command needs pyelftools.
-    from watcher.cli.image import compare_named, explain_images  # noqa: PLC0415
-    from watcher.image import report  # noqa: PLC0415
-
-    async def main() -> int:
-        if diff:
-            comparison = await compare_named(settings, names)
-            if as_json:
-                print(json.dumps(comparison.as_json(), indent=2))
-                return 0
-            describe = report.comparison_markdown if markdown else report.describe_comparison
-            print("\n".join(describe(comparison)))
-            return 0
-        found = await explain_images(settings, names)
-        if as_json:
-            print(json.dumps({"images": [report.image_as_json(*each) for each in found]}, indent=2))
-            return 0
-        for number, (content, budgets) in enumerate(found):
-            if number:
-                print()
-            print("\n".join((report.image_markdown if markdown else report.describe_image)(content, budgets)))
-        return 0
-
-    return run_loop(main)
-
-
 def _print_finding(finding: Finding, file: TextIO) -> None:
     mark = {Grade.GOOD: "✓", Grade.TASTE: "~", Grade.ADVICE: "!", Grade.ERROR: "✗"}[finding.grade]
     service = f"{finding.service}: " if finding.service else ""

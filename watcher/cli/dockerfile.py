@@ -19,7 +19,7 @@ from watcher.builder import (
     pin_bases,
     platforms_of,
 )
-from watcher.daemon.config_reload import compose_project
+from watcher.daemon.compose_project import compose_project
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import tree_of

@@ -1,16 +1,19 @@
-"""`watcher image`: explain the final image of a project, or any image, or the difference of two."""
+"""`watcher image`: explain the final image of a project, or any image, or the difference of two.
+
+It imports neither what builds nor what deploys: that would take longer than reading an image.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from watcher import labels
-from watcher.daemon.config_reload import compose_project
-from watcher.daemon.engine_access import open_engine
-from watcher.daemon.recipe import recipe_of
-from watcher.engine import Engine, Unreadable
+from watcher.engine import DockerEngine, Engine, Unreadable
 from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.image import report
 from watcher.image.budget import describe_budgets
 from watcher.image.compare import ImageComparison, compare_images
 from watcher.image.model import ImageContent
@@ -22,6 +25,24 @@ from watcher.system.blocking_call import in_thread
 _SHORTEST = 4  # digits that name a revision
 
 
+def print_images(
+    settings: Settings, names: Sequence[str], *, diff: bool, markdown: bool, as_json: bool
+) -> None:
+    """Print the report of images, or the difference of two. Raises WatcherError."""
+    # asyncio's own loop: with one connection to the engine, importing a faster one takes longer.
+    if diff:
+        comparison = asyncio.run(compare_named(settings, names))
+        describe = report.comparison_markdown if markdown else report.describe_comparison
+        print(json.dumps(comparison.as_json(), indent=2) if as_json else "\n".join(describe(comparison)))
+        return
+    found = asyncio.run(explain_images(settings, names))
+    if as_json:
+        print(json.dumps({"images": [report.image_as_json(*each) for each in found]}, indent=2))
+        return
+    describe_one = report.image_markdown if markdown else report.describe_image
+    print("\n\n".join("\n".join(describe_one(*each)) for each in found))
+
+
 async def explain_images(
     settings: Settings, names: Sequence[str]
 ) -> list[tuple[ImageContent, tuple[str, ...]]]:
@@ -29,12 +50,12 @@ async def explain_images(
 
     Raises WatcherError.
     """
-    async with open_engine(settings) as access:
-        reader = ImageReader(access.engine)
+    async with open_engine(settings) as engine:
+        reader = ImageReader(engine)
         limits = dict.fromkeys(names, settings.image) if names else await _project_images(settings)
         found = []
         for ref, limit in limits.items():
-            content = await _explain(access.engine, reader, settings, ref)
+            content = await _explain(engine, reader, settings, ref)
             budgets = describe_budgets(ImageSummary.of(content), limit.max_size, limit.components)
             found.append((content, tuple(budgets)))
         return found
@@ -44,18 +65,33 @@ async def compare_named(settings: Settings, names: Sequence[str]) -> ImageCompar
     """Compare two images: revisions of this project, or references. Raises WatcherError."""
     if len(names) != 2:
         raise UsageError("--diff needs two revisions or images: `watcher image --diff REV1 REV2`")
-    async with open_engine(settings) as access:
-        reader = ImageReader(access.engine)
-        found = [await _explain(access.engine, reader, settings, name) for name in names]
+    async with open_engine(settings) as engine:
+        reader = ImageReader(engine)
+        found = [await _explain(engine, reader, settings, name) for name in names]
         return compare_images(*(ImageSummary.of(each) for each in found))
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings) -> AsyncGenerator[Engine]:
+    """Open the engine that the settings name, without its BuildKit. Raises EngineUnavailable."""
+    engine = await DockerEngine.open(settings.engine)
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 async def _project_images(settings: Settings) -> dict[str, ImageSettings]:
     """Return the image of each managed service, with its limits."""
+    from watcher.compose import with_tag  # noqa: PLC0415 - not for a named image
+    from watcher.daemon.compose_project import compose_project  # noqa: PLC0415
+
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
-    project_id = labels.project_id(settings.root)
-    own = ((spec, settings.for_service(spec.name)) for spec in project.managed_services)
-    return {recipe_of(spec, each, project_id, "").image: each.image for spec, each in own}
+    return {
+        with_tag(spec.image): settings.for_service(spec.name).image
+        for spec in project.managed_services
+        if spec.build is not None
+    }
 
 
 async def _explain(engine: Engine, reader: ImageReader, settings: Settings, name: str) -> ImageContent:

@@ -126,13 +126,12 @@ class ImageCommand(ExaminingCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        from watcher.cli import commands
+        from watcher.cli.image import print_images  # without what builds and deploys
 
         if self.markdown and self.as_json:
             raise UsageError("--markdown and --json exclude each other")
-        sys.exit(
-            commands.image(self, self.images, diff=self.diff, markdown=self.markdown, as_json=self.as_json)
-        )
+        print_images(self, self.images, diff=self.diff, markdown=self.markdown, as_json=self.as_json)
+        sys.exit(0)
 
 
 class InitCommand(Settings):

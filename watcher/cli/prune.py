@@ -13,7 +13,7 @@ from watcher import labels
 from watcher.builder import BuildJournal, open_journal
 from watcher.builder.dockerfile_variants import DockerfileVariants
 from watcher.cli import remote
-from watcher.daemon.config_reload import compose_project
+from watcher.daemon.compose_project import compose_project
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.recipe import recipe_of
 from watcher.daemon.service_config import tree_of

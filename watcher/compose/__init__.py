@@ -46,6 +46,7 @@ from watcher.compose.spec import (
     ServiceSpec,
     Subnet,
     VolumeSpec,
+    with_tag,
 )
 from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hook
 
@@ -95,4 +96,5 @@ __all__ = [
     "published",
     "volume_config",
     "with_shared_network",
+    "with_tag",
 ]

@@ -321,3 +321,8 @@ class ComposeProject:
             found |= new
             waiting += new
         return frozenset(found)
+
+
+def with_tag(reference: str) -> str:
+    """Return an image's reference with its tag; `latest` if it has none."""
+    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"

@@ -20,6 +20,7 @@ from typing import Any
 
 from watcher import compose
 from watcher.compose import ComposeProject
+from watcher.daemon.compose_project import compose_project
 from watcher.daemon.refusal import Configured, find_concerned
 from watcher.daemon.reload_report import describe_reload
 from watcher.errors import ConfigError, PartlyApplied, WatcherError
@@ -70,20 +71,6 @@ def read(settings: Settings, seen: dict[Path, None] | None = None) -> Configurat
     """The configuration with these settings; raises ConfigError. `seen` is filled as by `compose.load`."""
     since = time.time_ns()
     return Configuration(settings, compose_project(settings, seen), since)
-
-
-def compose_project(settings: Settings, seen: dict[Path, None] | None = None) -> ComposeProject:
-    """The project's compose file, read; raises ConfigError. `seen` is filled as by `compose.load`."""
-    if not settings.root.is_dir():
-        raise ConfigError("project", str(settings.project), "there is no such folder")
-    path = compose.find_compose_file(settings.root, settings.compose_file)
-    return compose.load(
-        path,
-        services=settings.chosen_services,
-        profiles=settings.profile,
-        env=dict(os.environ),
-        seen=seen,
-    )
 
 
 def merge(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:

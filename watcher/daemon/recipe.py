@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watcher.builder import Recipe, shared_cache_scope
 from watcher.buildkit import CacheImport
-from watcher.compose import BuildSpec, SecretSource, ServiceSpec
+from watcher.compose import BuildSpec, SecretSource, ServiceSpec, with_tag
 from watcher.dockerfile import Level, Runs
 from watcher.errors import ConfigError
 from watcher.settings import Settings
@@ -56,12 +56,11 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
     if spec.build is None:
         raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
     build = spec.build
-    image = _tagged(spec.image)
     return Recipe(
         service=spec.name,
         project=project,
         cache_scope=shared_cache_scope() if settings.build.cache_scope == "machine" else "",
-        image=image,
+        image=with_tag(spec.image),
         folder=os.path.relpath(build.context, settings.root),
         dockerfile=build.dockerfile,
         inline=build.dockerfile_inline,
@@ -79,7 +78,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
             if place.startswith(_IMAGE)
         },
         network=build.network,
-        tags=tuple(_tagged(tag) for tag in build.tags),
+        tags=tuple(with_tag(tag) for tag in build.tags),
         cache_from=tuple(_cache(each) for each in build.cache_from),
         entitlements=_entitlements(build),
         no_cache=build.no_cache,
@@ -112,10 +111,6 @@ def platform_of(spec: ServiceSpec, native: str) -> str:
     if spec.platform or len(platforms) < 2:
         return spec.platform or next(iter(platforms), "")
     return native if native in platforms else platforms[0]
-
-
-def _tagged(reference: str) -> str:
-    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
 
 
 def _cache(given: Mapping[str, str]) -> CacheImport:

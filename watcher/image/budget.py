@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from watcher.image.summary import ImageSummary
 from watcher.observers import humanize
-from watcher.observers.events import ComponentBudget
+
+if TYPE_CHECKING:  # importing the events takes longer than a command's other work with budgets
+    from watcher.observers.events import ComponentBudget
 
 
 def find_exceeded(summary: ImageSummary, budgets: Mapping[str, int]) -> tuple[ComponentBudget, ...]:
     """Return the components that are larger than allowed: Go modules, packages, kinds of bytes or files."""
+    from watcher.observers.events import ComponentBudget  # noqa: PLC0415 - only the daemon asks
+
     sizes = {name: _size_of(summary, name) for name in budgets}
     return tuple(
         ComponentBudget(name, size, budgets[name])

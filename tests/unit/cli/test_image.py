@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
     @asynccontextmanager
     async def open_fake(_: object) -> AsyncIterator[Any]:
-        yield SimpleNamespace(engine=made)
+        yield made
 
     monkeypatch.setattr(command, "open_engine", open_fake)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.loaded_settings import load
-from watcher.daemon.config_reload import compose_project
+from watcher.daemon.compose_project import compose_project
 from watcher.daemon.project import secrets_of
 
 COMPOSE = """

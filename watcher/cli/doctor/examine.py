@@ -31,7 +31,7 @@ from watcher.cli.doctor.options import DoctorOptions
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.cli.doctor.review import review_service
 from watcher.compose import ComposeProject, ServiceSpec
-from watcher.daemon.config_reload import compose_project
+from watcher.daemon.compose_project import compose_project
 from watcher.daemon.engine_access import EngineAccess, NoBuildKit, open_engine
 from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
 from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
