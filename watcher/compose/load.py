@@ -50,6 +50,7 @@ def load(
     profiles: Sequence[str] = (),
     overrides: Sequence[Path] | None = None,
     seen: dict[Path, None] | None = None,
+    missing_files: list[ConfigError] | None = None,
 ) -> ComposeProject:
     """Read services of a compose file and their dependencies; raise ConfigError with the path of the error.
 
@@ -57,13 +58,15 @@ def load(
     the environment of the process; it overrides the `.env` file next to the compose file. `overrides` are
     files merged over the first, as with several `-f`; None selects the override file that docker compose
     applies by default. `seen` receives the entries of `ComposeProject.files` while they are read, so the
-    caller has them after an error. Other services are not checked.
+    caller has them after an error. `missing_files` receives an error for each environment or label file that
+    does not exist; without it, the first one is raised. Other services are not checked.
     """
     found = find_overrides(path) if overrides is None else overrides
-    files = Files({} if seen is None else seen)
+    files = Files({} if seen is None else seen, missing_files)
     if overrides is None:
         files.seen.update(dict.fromkeys(_absolute_path(each) for each in override_candidates(path)))
-    loading = _Loading(files, _absolute_path(path), env, profiles, [_absolute_path(each) for each in found])
+    others = [_absolute_path(each) for each in found]
+    loading = _Loading(files, _absolute_path(path), env, profiles, others)
     return loading.project(services)
 
 
@@ -271,11 +274,30 @@ class _Loading:
             return SecretSource(id_, file=Path(source.file))
         return SecretSource(id_, value=self._read_variable(field, key, source.variable))
 
-    def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
-        self._files.env(path, into, {**own, **self.env}, self._warn_unset, raw=raw)
+    def read_env(self, field: Field, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
+        if not self._lacks_file(field, "create it, or mark it with `required: false`"):
+            outside = {**own, **self.env}
+            self._files.env(Path(field.word()), into, outside, self._warn_unset, raw=raw)
 
-    def read_labels(self, path: Path, into: dict[str, str]) -> None:
-        self._files.env(path, into, {}, self._warn_unset)
+    def read_labels(self, field: Field, into: dict[str, str]) -> None:
+        if not self._lacks_file(field, "create it"):
+            self._files.env(Path(field.word()), into, {}, self._warn_unset)
+
+    def _lacks_file(self, field: Field, remedy: str) -> bool:
+        """Return whether the file is missing, if the caller of `load` wants to know; else raise."""
+        path = Path(field.word())
+        self.track_file(path)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = field.error(f"there is no such file; {remedy}")
+            if self._files.missing is None:
+                raise problem from error
+            self._files.missing.append(problem)
+            return True
+        except OSError:
+            pass  # reading it gives the reason
+        return False
 
     def read_json(self, field: Field, path: str) -> str:
         file = self._directory / path

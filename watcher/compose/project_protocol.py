@@ -47,12 +47,15 @@ class Project(Protocol):
         """Return the source of a declared secret for a build."""
         ...
 
-    def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
-        """Add the variables of a file to `into`; `own` are those that the service sets."""
+    def read_env(self, field: Field, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
+        """Add the variables of the file that `field` names to `into`; `own` are those of the service."""
         ...
 
-    def read_labels(self, path: Path, into: dict[str, str]) -> None:
-        """Add the entries of a label file to `into`; only earlier entries are variables in it."""
+    def read_labels(self, field: Field, into: dict[str, str]) -> None:
+        """Add the entries of the label file that `field` names to `into`.
+
+        Only earlier entries are variables in it.
+        """
         ...
 
     def read_json(self, field: Field, path: str) -> str:

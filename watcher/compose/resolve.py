@@ -62,6 +62,7 @@ class Files:
     """Reads compose and environment files, and records their paths."""
 
     seen: dict[Path, None] = field(default_factory=dict)
+    missing: list[ConfigError] | None = None  # files that services name and that do not exist; None: raise
     budget: Budget = field(default_factory=Budget)
     _parsed: dict[Path, list[YamlDocument]] = field(default_factory=dict)
 

@@ -204,14 +204,14 @@ def _read_env_file(item: Field, into: dict[str, str], own: Mapping[str, str], pr
     file = Path(path.word())
     project.track_file(file)
     if required or file.exists():
-        project.read_env(file, into, own=own, raw=raw)
+        project.read_env(path, into, own=own, raw=raw)
 
 
 def _read_labels(given: Field | None, files: Field | None, project: Project) -> dict[str, str]:
     """Return the labels of the service merged over those of its label files."""
     labels: dict[str, str] = {}
     for item in _list_items(files):
-        project.read_labels(Path(item.word()), labels)
+        project.read_labels(item, labels)
     return {**labels, **(given.labels() if given else {})}
 
 

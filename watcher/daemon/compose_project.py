@@ -11,8 +11,12 @@ from watcher.errors import ConfigError
 from watcher.settings import Settings
 
 
-def compose_project(settings: Settings, seen: dict[Path, None] | None = None) -> ComposeProject:
-    """Load the project's compose file; raise ConfigError. `seen` is filled as by `compose.load`."""
+def compose_project(
+    settings: Settings,
+    seen: dict[Path, None] | None = None,
+    missing_files: list[ConfigError] | None = None,
+) -> ComposeProject:
+    """Load the project's compose file; raise ConfigError. The lists are filled as by `compose.load`."""
     if not settings.root.is_dir():
         raise ConfigError("project", str(settings.project), "there is no such folder")
     path = compose.find_compose_file(settings.root, settings.compose_file)
@@ -22,4 +26,5 @@ def compose_project(settings: Settings, seen: dict[Path, None] | None = None) ->
         profiles=settings.profile,
         env=dict(os.environ),
         seen=seen,
+        missing_files=missing_files,
     )

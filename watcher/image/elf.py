@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple
@@ -19,6 +20,7 @@ from elftools.elf.elffile import ELFFile
 MAGIC = b"\x7fELF"
 _ALLOCATED, _CODE = 0x2, 0x4  # flags of a section
 _MOST_SECTIONS = 1000
+_MOST_SYMBOLS = 2_000_000  # a program of 100 MB has about 100,000
 _SYMBOLS = {64: ("IBBHQQ", (0, 1, 4, 5)), 32: ("IIIBBH", (0, 3, 1, 2))}  # form; name, info, address, size
 _SECTION_SYMBOL, _FILE_SYMBOL, _THREAD_SYMBOL = 3, 4, 6
 _RELATIVE = frozenset({8, 1027, 3, 22})  # R_*_RELATIVE of x86-64, arm64, riscv64, s390x/ppc64
@@ -47,6 +49,20 @@ class ElfSymbol(NamedTuple):
     size: int
 
 
+# What pyelftools and the mapped file raise for headers that make no sense.
+_UNREADABLE = (
+    ELFError,
+    ConstructError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _SymbolTable:
     offset: int
@@ -67,7 +83,7 @@ class ElfImage:
         self.size = len(self.data)
         try:
             self._read_headers()
-        except (ELFError, ConstructError, struct.error, ValueError, LookupError, TypeError) as error:
+        except _UNREADABLE as error:
             self.close()
             raise UnreadableBinary(f"its headers cannot be read: {error}") from error
         except BaseException:
@@ -120,10 +136,22 @@ class ElfImage:
 
     def offset_of(self, address: int) -> int | None:
         """Return the place in the file of an address; None if the file has no content for it."""
-        for each in self.sections:
-            if each.allocated and each.address <= address < each.address + each.size:
-                return each.offset + address - each.address
-        return None
+        starts, sections = self._loaded
+        index = bisect_right(starts, address) - 1
+        if index < 0 or address >= sections[index].address + sections[index].size:
+            return None
+        return sections[index].offset + address - sections[index].address
+
+    @cached_property
+    def _loaded(self) -> tuple[list[int], list[ElfSection]]:
+        """Return the sections with content in memory, by address."""
+        found = sorted((each for each in self.sections if each.allocated and each.size), key=_address)
+        return [each.address for each in found], found
+
+    def replace_sections(self, sections: Iterable[ElfSection]) -> None:
+        """Divide the file into other sections; addresses stay where they are."""
+        self.sections = tuple(sections)
+        self.__dict__.pop("_loaded", None)
 
     def read_at(self, address: int, size: int) -> bytes:
         """Return the bytes at an address, fewer at the end of the file."""
@@ -150,7 +178,11 @@ class ElfImage:
         if not self.relocated or self.bits != 64:
             return found
         entry = struct.Struct(f"{self.byte_order}QQq")
+        room = self.size  # of a good file: its sections do not overlap
         for offset, size in self._relocations:
+            room -= size
+            if room < 0:
+                raise UnreadableBinary("its relocations overlap")
             content = self.data[offset : offset + size - size % entry.size]
             found |= {
                 place: addend for place, info, addend in entry.iter_unpack(content) if info in _RELATIVE
@@ -169,6 +201,8 @@ class ElfImage:
             return
         form, (name, info, address, size) = _SYMBOLS[self.bits]
         entry = struct.Struct(self.byte_order + form)
+        if table.size > _MOST_SYMBOLS * entry.size:
+            raise UnreadableBinary("it has too many symbols")
         content = self.data[table.offset : table.offset + table.size - table.size % entry.size]
         names = self.data[table.names_at : table.names_at + table.names_size]
         room = 4 * len(names) + len(content)  # of a good file, whose names can share their ends
@@ -176,8 +210,13 @@ class ElfImage:
         for values in entry.iter_unpack(content):
             if values[address] and values[info] & 0xF not in ignored:
                 start = values[name]
-                text = names[start : max(names.find(b"\0", start), start)].decode("utf-8", "replace")
+                end = names.find(b"\0", start)
+                text = names[start : end if end >= 0 else len(names)].decode("utf-8", "replace")
                 room -= len(text)
                 if room < 0:
                     raise UnreadableBinary("its symbol table is damaged")
                 yield ElfSymbol(text, values[address], values[size])
+
+
+def _address(section: ElfSection) -> int:
+    return section.address

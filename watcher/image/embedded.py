@@ -32,10 +32,13 @@ def find_embedded(elf: ElfImage, symbols: Iterable[ElfSymbol]) -> tuple[Embedded
         for each in symbols
         if each.name.endswith(_SUFFIX) and each.size > 3 * elf.word_size
     }
+    room = elf.size  # of a good file: its tables do not overlap
     for table in tables.values():
+        room -= table.size
+        if room < 0 or len(found) >= _MOST_FILES:
+            break
         for each in _read_table(elf, table):
-            if len(found) < _MOST_FILES:
-                found.setdefault(each.offset, each)
+            found.setdefault(each.offset, each)
     return tuple(found.values())
 
 
@@ -55,5 +58,7 @@ def _read_table(elf: ElfImage, symbol: ElfSymbol) -> Iterator[EmbeddedFile]:
         _, name_size, _, size = entry.unpack(content)
         name = elf.read_at(elf.read_word(place), min(name_size, _LONGEST_NAME)).decode("utf-8", "replace")
         at = elf.offset_of(elf.read_word(place + 2 * word)) if size else None
-        if at is not None and at + size <= elf.size:
+        if size and (at is None or at + size > elf.size):
+            return  # damaged: the other entries are no better
+        if at is not None:
             yield EmbeddedFile(package_of(symbol.name), name, size, at)

@@ -8,6 +8,7 @@ RELRO = ".data.rel.ro"  # prefix of the sections of position-independent binarie
 TABLES = (".gopclntab", f"{RELRO}.gopclntab")
 _MODULE_DATA = ".go.module"
 _TABLE, _COUNT = 13, 14  # words of runtime.moduledata: the last part of the table of functions, its bytes
+_MOST_TRIES = 100  # places that look like the table; a good file has one
 _MAGICS = (b"\xf1\xff\xff\xff\0\0", b"\xf0\xff\xff\xff\0\0")  # of Go 1.20, 1.18
 
 
@@ -35,16 +36,18 @@ def separate_table(elf: ElfImage) -> None:
     around = elf.section(RELRO)
     if elf.section(*TABLES) is not None or around is None or elf.byte_order != "<":
         return
+    tries = _MOST_TRIES
     for magic in _MAGICS:
         place = elf.data.find(magic, around.offset, around.offset + around.size)
-        while place >= 0:
+        while place >= 0 and tries > 0:
+            tries -= 1
             start = around.address + place - around.offset
             module = find_module_data(elf, start) if place % elf.word_size == 0 else None
             if module is not None:
                 words = (elf.read_word(module + index * elf.word_size) for index in (_TABLE, _COUNT))
                 end = sum(words)
                 if start < end <= around.address + around.size:
-                    elf.sections = tuple(_split(elf, around, place, end - start))
+                    elf.replace_sections(_split(elf, around, place, end - start))
                     return
             place = elf.data.find(magic, place + 1, around.offset + around.size)
 

@@ -174,8 +174,8 @@ def _explain_file(file: Any, name: str, layer: SavedLayer) -> None:
             binary = explain_binary(cast(BinaryIO, copy))
     except UnreadableBinary as error:
         layer.notes.append(f"{path}: {error}")
-    except OSError as error:
-        layer.notes.append(f"{path} could not be examined: {error}")
+    except Exception as error:  # whatever a file contains, the others are explained
+        layer.notes.append(f"{path} could not be examined: {type(error).__name__}: {error}")
     else:
         if binary is not None:
             layer.binaries[path] = binary

@@ -97,8 +97,11 @@ def make_service_routers(board: StatusBoard, controls: Controls) -> tuple[APIRou
 def _explain_image(board: StatusBoard, name: str, revision: str) -> ImageExplanation:
     found = board.explained_image(name, revision)
     if found is None:
-        what = f"revision {revision}" if revision else "the service"
-        raise HTTPException(404, f"no image of {what} is explained yet: that happens in idle moments")
+        idle = "that happens in idle time, while it is live"
+        if not revision:
+            raise HTTPException(404, f"no image of the service is explained yet: {idle}")
+        remedy = f"`watcher image {revision[:12]}` explains it while it exists"
+        raise HTTPException(404, f"the image of revision {revision[:12]} is not explained: {idle}; {remedy}")
     return ImageExplanation.of(found)
 
 

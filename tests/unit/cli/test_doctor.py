@@ -115,6 +115,19 @@ async def test_a_dockerfile_that_is_none_is_in_the_way(tmp_path: Path) -> None:
     assert found["Dockerfile"].grade is Grade.ERROR
 
 
+async def test_a_missing_env_file_is_an_error_among_the_other_findings(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM alpine\n")
+    (tmp_path / "here.env").write_text("A=1\n")
+    compose = COMPOSE.format(port=0) + "    env_file: [here.env, dev.env, {path: own.env, required: false}]\n"
+    (tmp_path / "compose.yaml").write_text(compose)
+    settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
+    found = [finding async for finding in examine_project(settings)]
+    (lacks,) = [finding for finding in found if finding.topic == "compose.yaml"]
+    assert lacks.grade is Grade.ERROR
+    assert missing(lacks.text, "services.app.env_file[1]", str(tmp_path / "dev.env"), "no such file") == []
+    assert "Dockerfile" in {finding.topic for finding in found}, "the rest is examined too"
+
+
 async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compose"):
         [finding async for finding in examine_project(Settings(project=tmp_path))]

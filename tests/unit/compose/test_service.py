@@ -8,7 +8,16 @@ import pytest
 
 from tests.facts import missing
 from tests.unit.compose.conftest import Compose
-from watcher.compose import Attachment, BlockIo, Dependency, DeviceRequest, HealthSpec, Hook, ResourceLimits
+from watcher.compose import (
+    Attachment,
+    BlockIo,
+    Dependency,
+    DeviceRequest,
+    HealthSpec,
+    Hook,
+    ResourceLimits,
+    load,
+)
 from watcher.compose import key_policy as keys
 from watcher.dockerfile.spans import word_set
 from watcher.errors import ConfigError
@@ -280,8 +289,28 @@ def test_an_environment_may_be_a_list(compose: Compose) -> None:
 def test_an_environment_file_may_be_missing_only_if_it_is_not_required(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, env_file: [{path: no.env, required: false}]}}")
     assert compose.root / "no.env" in project.files
-    with pytest.raises(ConfigError, match=r"no\.env: the environment file cannot be read: No such file"):
-        compose.service("env_file: no.env")
+    for key, remedy in (("env_file", "required: false"), ("label_file", "create it")):
+        with pytest.raises(ConfigError) as raised:
+            compose.service(f"{key}: no.env")
+        assert missing(str(raised.value), f"services.web.{key}", "no.env", "no such file", remedy) == []
+
+
+def test_missing_files_can_be_listed_instead(compose: Compose) -> None:
+    compose.write("here.env", "A=1\n")
+    compose.root.joinpath("folder").mkdir()
+    found: list[ConfigError] = []
+    text = "services: {web: {image: a, env_file: [here.env, no.env], label_file: no.labels}, %s}"
+    path = compose.write("compose.yaml", text % "api: {build: ., env_file: here.env/below}")
+    project = load(path, env={}, services=("web", "api"), missing_files=found)
+    assert [error.field for error in found] == [
+        "services.web.env_file[1]",
+        "services.web.label_file",
+        "services.api.env_file",
+    ]
+    assert project.services["web"].environment == {"A": "1"}
+    compose.write("compose.yaml", text % "api: {build: ., env_file: folder}")
+    with pytest.raises(ConfigError, match="cannot be read"):  # it is there
+        load(path, env={}, services=("web", "api"), missing_files=found)
 
 
 def test_an_environment_file_may_be_raw(compose: Compose) -> None:

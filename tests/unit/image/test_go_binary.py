@@ -8,6 +8,7 @@ import random
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.image.elf import UnreadableBinary
+from watcher.image.elf import ElfImage, UnreadableBinary
 from watcher.image.go_binary import GoBinary, explain_binary
 from watcher.image.go_layout import PartKind
 from watcher.image.packages import package_of
@@ -203,6 +204,8 @@ def test_other_shapes_of_binaries_add_up_and_show_code_tables_and_files(
     assert found is not None
     kinds = found.by_kind()
     assert sum(part.size for part in found.parts) == path.stat().st_size
+    if "cgo" not in shape:  # there go nm gives functions of C the sizes of their symbols, and no package
+        assert code_by_package(found).total() == pytest.approx(go_nm(path).total(), rel=0.01)
     assert kinds[PartKind.EMBEDDED] == 60_005
     assert kinds[PartKind.PCLNTAB] == pytest.approx(usual.explained.by_kind()[PartKind.PCLNTAB], rel=0.1)
     assert found.by_package()["net/http"] > 150_000
@@ -236,3 +239,86 @@ def test_an_empty_file_and_one_without_go_are_no_go_binaries(tmp_path: Path) -> 
 def test_a_stream_without_a_descriptor_is_refused() -> None:
     with pytest.raises(UnreadableBinary):
         explain_binary(io.BytesIO(b"\x7fELF"))
+
+
+def change_header(content: bytes, section: str, at: int, form: str, value: int) -> bytearray:
+    """Return a 64-bit file with another value in the header of a section; `""`: in that of all names."""
+    changed = bytearray(content)
+    headers, names = struct.unpack_from("<Q", content, 0x28)[0], struct.unpack_from("<H", content, 0x3E)[0]
+    (texts,) = struct.unpack_from("<Q", content, headers + 64 * names + 24)
+    for number in range(struct.unpack_from("<H", content, 0x3C)[0]):
+        header = headers + 64 * number
+        start = texts + struct.unpack_from("<I", content, header)[0]
+        name = content[start : content.index(b"\0", start)].decode()
+        if name == section or (not section and number == names):
+            struct.pack_into(form, changed, header + at, value)
+    return changed
+
+
+_OFFSET, _SIZE, _FLAGS = 24, 32, 8  # places in the header of a section
+
+
+@pytest.mark.parametrize(
+    "section", ["", ".text", ".gopclntab", ".symtab", ".strtab", ".go.buildinfo", ".data"]
+)
+@pytest.mark.parametrize("at", [_OFFSET, _SIZE])
+@pytest.mark.parametrize("value", [0, 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_header_with_any_offset_or_size_is_refused_or_still_adds_up(
+    built: dict[str, Built], tmp_path: Path, section: str, at: int, value: int
+) -> None:
+    content = change_header(built["plain"].path.read_bytes(), section, at, "<Q", value)
+    found = explain(tmp_path, content)
+    assert found is None or sum(part.size for part in found.parts) == len(content)
+
+
+def explain(folder: Path, content: bytes | bytearray) -> GoBinary | None:
+    """Return what is made of the bytes; None also for a file that is refused."""
+    path = folder / "program"
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        try:
+            return explain_binary(file)
+        except UnreadableBinary:
+            return None
+
+
+def test_names_of_sections_that_are_marked_as_compressed_are_refused(
+    built: dict[str, Built], tmp_path: Path
+) -> None:
+    content = change_header(built["plain"].path.read_bytes(), "", _FLAGS, "<Q", 0x800)
+    content = change_header(bytes(content), "", _OFFSET, "<Q", 2**64 - 1)
+    assert explain(tmp_path, content) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_are_no_go_binary(tmp_path: Path, seed: int) -> None:
+    noise = random.Random(seed).randbytes(400_000)
+    assert explain(tmp_path, noise) is None
+    assert explain(tmp_path, b"\x7fELF\x02\x01\x01" + noise) is None
+
+
+def test_symbols_without_an_end_of_their_names_are_refused(built: dict[str, Built]) -> None:
+    """Else each of them would be searched to the end of the file."""
+    good = built["plain"].path.read_bytes()
+    with built["plain"].path.open("rb") as file:
+        names = ElfImage(file).section(".strtab")
+    assert names is not None
+    damaged = bytearray(good)
+    damaged[names.offset : names.offset + names.size] = b"x" * names.size
+    with tempfile.TemporaryFile() as file:
+        file.write(damaged)
+        file.flush()
+        with pytest.raises(UnreadableBinary, match="symbol table is damaged"):
+            explain_binary(file)
+
+
+def test_addresses_are_found_in_the_section_that_holds_them(built: dict[str, Built]) -> None:
+    with built["plain"].path.open("rb") as file:
+        elf = ElfImage(file)
+    for each in elf.sections:
+        if each.allocated and each.size:
+            assert elf.offset_of(each.address) == each.offset
+            assert elf.offset_of(each.address + each.size - 1) == each.offset + each.size - 1
+    assert elf.offset_of(1) is None
+    assert elf.offset_of(2**63) is None
+    elf.close()

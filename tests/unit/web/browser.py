@@ -23,7 +23,7 @@ from tests.unit.observers.conftest import told
 from tests.unit.observers.scenes import SCENES
 from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.web.support import Desk
-from watcher.observers.events import ContainerOutput, Notice
+from watcher.observers.events import ComponentChange, ContainerOutput, ImageExplained, Notice
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve
 
@@ -129,6 +129,8 @@ async def live(browser: Browser, token: str = "") -> None:
         focused = await page.evaluate("document.activeElement.dataset.key || ''")
         assert focused.startswith("b"), "the focus was lost when the history grew"
 
+        await open_sizes(page, tell)
+
         await page.locator("#rebuild").click()
         await until(page, page.locator("#toast").text_content, "Rebuild")
         await page.locator("#pause").focus()
@@ -168,6 +170,48 @@ async def live(browser: Browser, token: str = "") -> None:
         await page.context.close()
 
 
+async def open_sizes(browser: Browser, file: Path | None = None) -> None:
+    """The points of the size chart show what changed in the image, by click and by keyboard."""
+    board = told(SCENES["idle"]())
+    after, before, unknown, *_ = [build for build in board.builds(SERVICE) if build.image_size]
+    for build, since in ((before, ""), (after, before.revision)):
+        size = build.image_size or 0
+        board.notify(
+            ImageExplained(
+                service=SERVICE,
+                revision=build.revision,
+                image="sha256:1",
+                size=size,
+                components=(("github.com/gin-gonic/gin", 2_000_000), ("other", size - 2_000_000)),
+                before=since,
+                changes=(ComponentChange("go-server/internal/version", 20_000, 320_000),) if since else (),
+            )
+        )
+    async with serve(create_app(board, CollectorRegistry(), Desk(), HttpSettings()), "127.0.0.1", [0]) as url:
+        page = await opened(browser, url, bypass_csp=True)
+        points, shown = page.locator("#charts circle"), page.locator("#image").text_content
+        await points.last.click()
+        await until(page, shown, f"revision {before.revision[:12]}")
+        assert "go-server/internal/version" in (await shown() or "")
+        assert "+300 kB" in (await shown() or "")
+        if file:
+            await page.screenshot(path=file, full_page=True)
+        assert await points.last.get_attribute("tabindex") == "0"
+        assert await page.locator("#charts [tabindex='0']").count() == 1
+        await points.last.focus()
+        await page.keyboard.press("ArrowLeft")
+        await page.keyboard.press("Enter")
+        await until(page, shown, "no image before it is known")
+        await page.keyboard.press("ArrowLeft")
+        await page.keyboard.press(" ")
+        await until(page, shown, f"watcher image {unknown.revision[:12]}")
+        SCRIPT_ERRORS[:] = [error for error in SCRIPT_ERRORS if "404" not in error]  # that of this answer
+        await page.evaluate(AXE)
+        found = (await page.evaluate("axe.run(document)"))["violations"]
+        assert not found, f"axe {found[0]['id']}: {found[0]['nodes'][0]['html']}"
+        await page.context.close()
+
+
 async def picture(url: str, file: Path) -> None:
     """What the page of a running daemon shows now, as the README has it."""
     async with chromium() as browser:
@@ -182,6 +226,7 @@ async def main(folder: Path) -> None:
     async with chromium() as browser:
         for name in SCENES:
             await look(browser, name, folder)
+        await open_sizes(browser, folder / "sizes.png")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ ECHO = 2.0  # seconds within which a test event must arrive
 async def examine_project(settings: Settings, options: DoctorOptions | None = None) -> AsyncIterator[Finding]:
     """Yield each finding as soon as it is known. Raises ConfigError if there is no project."""
     options = options or DoctorOptions()
-    project = await in_thread(lambda: compose_project(settings), str(settings.project))
+    missing: list[ConfigError] = []
+    project = await in_thread(lambda: compose_project(settings, missing_files=missing), str(settings.project))
     running = lock.find_running(labels.project_id(settings.root))
     if running:
         yield Finding("daemon", Grade.GOOD, f"process {running.pid} manages the project, {running.url}")
@@ -65,6 +66,8 @@ async def examine_project(settings: Settings, options: DoctorOptions | None = No
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
         yield Finding(project.file.name, Grade.ADVICE, text)
+    for error in missing:  # the rest is examined as if they were empty
+        yield Finding(project.file.name, Grade.ERROR, str(error), "the watcher does not start without it")
     access = None
     begun = time.monotonic()
     async with AsyncExitStack() as stack:
@@ -84,16 +87,23 @@ async def examine_project(settings: Settings, options: DoctorOptions | None = No
             yield Finding("engine", Grade.ERROR, str(error), "start it, or set `engine` or DOCKER_HOST")
         if settings.http.port and not running:
             yield _check_status_port(settings, project)
-        several = len(project.managed_services) > 1
-        for spec in project.managed_services:
-            name = spec.name if several else ""
-            try:
-                async for finding in _examine_service(spec, project, settings, access, options):
-                    yield replace(finding, service=name)
-            except ConfigError as error:
-                if not several:
-                    raise
-                yield Finding("service", Grade.ERROR, str(error), service=name)
+        async for finding in _examine_services(project, settings, access, options):
+            yield finding
+
+
+async def _examine_services(
+    project: ComposeProject, settings: Settings, access: EngineAccess | None, options: DoctorOptions
+) -> AsyncIterator[Finding]:
+    several = len(project.managed_services) > 1
+    for spec in project.managed_services:
+        name = spec.name if several else ""
+        try:
+            async for finding in _examine_service(spec, project, settings, access, options):
+                yield replace(finding, service=name)
+        except ConfigError as error:
+            if not several:
+                raise
+            yield Finding("service", Grade.ERROR, str(error), service=name)
 
 
 async def _examine_service(
