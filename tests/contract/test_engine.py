@@ -311,7 +311,7 @@ async def test_a_network_is_found_by_its_labels_and_not_removed_while_a_containe
     assert (found.name, found.labels["of"]) == (name, "web")
     assert await world.engine.networks(labels=(*mine(world), "of=db")) == []
     image = await world.add_program(None, [])
-    endpoints = {"NetworkingConfig": {"EndpointsConfig": {name: {}}}}
+    endpoints: dict[str, Any] = {"NetworkingConfig": {"EndpointsConfig": {name: {}}}}
     box = await created(world, {**image, **endpoints})
     (listed,) = [item for item in await world.engine.containers() if item.id == box]
     assert name in listed.networks

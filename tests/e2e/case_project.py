@@ -65,11 +65,11 @@ class CaseProject(Project):
         if self.process:
             self.stop()
         mine = {"label": f"{COMPOSE_PROJECT}={self.id}"}
-        for container in engine.containers.list(all=True, filters=mine):
+        for container in engine.containers.list(all=True, filters={**mine}):
             container.remove(force=True)
         clean_up(engine, self)
-        for network in engine.networks.list(filters=mine):
+        for network in engine.networks.list(filters={**mine}):
             network.remove()
-        for volume in engine.volumes.list(filters=mine):
+        for volume in engine.volumes.list(filters={**mine}):
             volume.remove()
         shutil.rmtree(self.folder)

@@ -184,13 +184,13 @@ def project(folder: Path, engine: docker.DockerClient) -> Iterator[Project]:
 def clean_up(engine: docker.DockerClient, project: Project) -> None:
     """Remove what the project left at the engine, and what tests made under names that begin like its own."""
     for found in ({"name": project.id}, {"label": project.label()}):
-        for container in engine.containers.list(all=True, filters=found):
+        for container in engine.containers.list(all=True, filters={**found}):
             container.remove(force=True)
     for image in engine.images.list():
         for tag in image.tags:
             if tag.startswith(project.id):
                 engine.images.remove(tag)
     for image in engine.images.list(filters={"label": project.label(), "dangling": True}):
-        engine.images.remove(image.id)
+        engine.images.remove(str(image.id))
     for network in engine.networks.list(names=[f"{project.id}_default"]):
         network.remove()

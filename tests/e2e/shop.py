@@ -44,5 +44,5 @@ def container_ids(engine: docker.DockerClient, shop: Shop) -> dict[str, str]:
     found = engine.containers.list(
         all=True, ignore_removed=True, filters={"label": f"com.docker.compose.project={shop.id}"}
     )
-    live = (each for each in found if ".old-" not in each.name)
-    return {each.labels["com.docker.compose.service"]: each.id for each in live}
+    live = (each for each in found if ".old-" not in str(each.name))
+    return {each.labels["com.docker.compose.service"]: str(each.id) for each in live}

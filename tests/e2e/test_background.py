@@ -38,10 +38,12 @@ def list_objects(engine: docker.DockerClient, projects: list[Project]) -> set[tu
     found = {("volume", each.name) for each in engine.volumes.list() if any(n in each.name for n in names)}
     for project in projects:
         for filters in ({"label": project.label()}, {"name": project.id}):
-            found |= {("container", each.id) for each in engine.containers.list(all=True, filters=filters)}
+            found |= {
+                ("container", str(each.id)) for each in engine.containers.list(all=True, filters={**filters})
+            }
         label = {"label": project.label()}
-        found |= {("image", each.id) for each in engine.images.list(all=True, filters=label)}
-        found |= {("network", each.id) for each in engine.networks.list(filters=label)}
+        found |= {("image", str(each.id)) for each in engine.images.list(all=True, filters=label)}
+        found |= {("network", str(each.id)) for each in engine.networks.list(filters=label)}
     found |= {
         ("tag", tag) for each in engine.images.list() for tag in each.tags if any(n in tag for n in names)
     }

@@ -37,7 +37,7 @@ def open_case(folder: Path, engine: docker.DockerClient) -> Iterator[Open]:
 
 def test_a_program_is_never_embedded_in_its_successor(open_case: Open) -> None:
     case = open_case("embedded-program")
-    sizes = []
+    sizes: list[int] = []
     for value in ("eight", "nine", "ten"):
         if sizes:
             case.replace("main.go", 'save = "', f'save = "{value}')

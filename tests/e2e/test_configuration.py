@@ -6,8 +6,7 @@ import docker
 import httpx
 import pytest
 
-from tests.e2e.conftest import Project, free_port, until
-from tests.e2e.test_main_job import constant_load
+from tests.e2e.conftest import Project, constant_load, free_port, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -134,8 +134,8 @@ def test_superseded_builds_leave_nothing_and_foreign_images_stay(
     report = project.watcher("prune", "--json", "--prune.grace", "0")
     assert report.returncode == 0, report.stderr
     assert engine.images.list(filters={"label": ["stage=builder", project.label()]}) == []
-    assert engine.images.get(kept.id)
-    assert engine.images.get(named)
+    engine.images.get(str(kept.id))
+    engine.images.get(named)
 
 
 def test_a_second_watcher_is_refused(project: Project) -> None:

@@ -8,6 +8,7 @@ import re
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def name(engine: docker.DockerClient) -> Iterator[str]:
     chosen = f"watcher-own-{uuid.uuid4().hex[:12]}"
     yield chosen
     for image in engine.images.list(filters={"reference": f"{chosen}*"}):
-        engine.images.remove(image.id, force=True)
+        engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def page(tmp_path: Path, engine: docker.DockerClient, name: str) -> Iterator[Pag
     for container in engine.containers.list(all=True, filters={"label": label}):
         container.remove(force=True)
     for image in engine.images.list(filters={"label": label}):
-        engine.images.remove(image.id, force=True)
+        engine.images.remove(str(image.id), force=True)
     for network in engine.networks.list(filters={"label": f"com.docker.compose.project={folder.name}"}):
         network.remove()
 
@@ -248,7 +249,7 @@ def test_a_watcher_on_a_network_of_its_own_reaches_the_service_over_the_services
         for text in ("two", "three"):  # the second one joins a network that was made ready beforehand
             with Asking(page.port) as asking:
                 page.save(text)
-                until(lambda text=text: text in asking.answers, "what was saved answers")
+                until(partial(asking.answers.__contains__, text), "what was saved answers")
             assert asking.failed == []
         live = live_box(engine, name)
         assert not any(live.attrs["NetworkSettings"]["Ports"].values())

@@ -6,6 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -46,10 +47,14 @@ def copies(tmp_path: Path, engine: docker.DockerClient) -> Iterator[tuple[Projec
         if project.process:
             project.stop()
         for image in engine.images.list(all=True, filters={"label": project.label()}):
-            engine.images.remove(image.id, force=True)
+            engine.images.remove(str(image.id), force=True)
     for project in (one, two):
         for network in engine.networks.list(names=[f"{project.id}_default"]):
             network.remove()
+
+
+def has_builder(project: Project) -> bool:
+    return "builder" in project.status()["images"]
 
 
 def live(project: Project) -> bool:
@@ -74,9 +79,7 @@ def test_two_copies_of_a_project_serve_and_prune_side_by_side(
     assert not any("another" in line for line in one.output)
 
     for project in (one, two):
-        until(
-            lambda project=project: "builder" in project.status()["images"], "the builder image is exported"
-        )
+        until(partial(has_builder, project), "the builder image is exported")
     before = {image.id for image in engine.images.list(filters={"label": f"{labels.PROJECT}={other}"})}
     for project in (two, one, two):
         done = project.watcher("prune", "--prune.grace", "0", "--prune.keep", "1")

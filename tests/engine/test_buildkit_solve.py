@@ -57,7 +57,7 @@ def name(engine: docker.DockerClient) -> Iterator[str]:
     chosen = f"watcher-test-{uuid.uuid4().hex[:12]}"
     yield chosen
     for image in engine.images.list(chosen):
-        engine.images.remove(image.id, force=True)
+        engine.images.remove(str(image.id), force=True)
 
 
 def ignore(_event: Progress) -> None:

@@ -93,7 +93,7 @@ async def bench(request: pytest.FixtureRequest, daemon: Buildkitd, tmp_path: Pat
     await engine.close()
     client = docker.DockerClient(base_url=ENGINE)
     for image in client.images.list(made.name):
-        client.images.remove(image.id, force=True)
+        client.images.remove(str(image.id), force=True)
     client.close()
 
 

@@ -82,7 +82,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         await connection.close()
         await engine.close()
     for image in client.images.list(made.name):
-        client.images.remove(image.id, force=True)
+        client.images.remove(str(image.id), force=True)
     client.close()
 
 

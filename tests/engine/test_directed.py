@@ -48,7 +48,7 @@ def mark() -> Iterator[str]:
     yield chosen
     with closing(docker.DockerClient(base_url=ENGINE)) as engine:
         for image in engine.images.list(chosen):
-            engine.images.remove(image.id, force=True)
+            engine.images.remove(str(image.id), force=True)
 
 
 def request(text: str, *lines: int) -> SolveRequest:

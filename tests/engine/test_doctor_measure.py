@@ -114,7 +114,7 @@ async def test_once_fails_for_a_component_over_its_budget(
 def remove_own(project: str) -> None:
     own = {"label": f"watcher.project={project}"}
     with contextlib.closing(docker.from_env()) as client:
-        for container in client.containers.list(all=True, filters=own):
+        for container in client.containers.list(all=True, filters={**own}):
             container.remove(force=True, v=True)
         for network in client.networks.list(filters=own):
             network.remove()

@@ -64,7 +64,7 @@ class Machine:
         found = {**own, "gone.run": self.run}
         changes = [f"LABEL {name}={value}" for name, value in found.items()] + ["CMD sleep 600"]
         self.api.import_image_from_data(data, repository=repository, tag=tag, changes=changes)
-        return str(self.api.inspect_image(f"{repository}:{tag}")["Id"])
+        return str(self.api.inspect_image(f"{repository}:{tag}")["Id"])  # type: ignore[no-untyped-call]
 
     def build(self, tag: str, text: str) -> None:
         """An image, by the engine's own builder."""
@@ -77,7 +77,7 @@ class Machine:
 
     def there(self, reference: str) -> bool:
         try:
-            self.api.inspect_image(reference)
+            self.api.inspect_image(reference)  # type: ignore[no-untyped-call]
         except docker.errors.ImageNotFound:
             return False
         return True

@@ -202,8 +202,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
     assert await bench.builder.compile_stage.save_binaries(bench.scan)
     bench.write("env.yaml", "a: 1\n")
     assert await bench.build() == image
-    assert bench.compiled[-1:] == [True]
-    assert not bench.linked
+    assert (bench.compiled[-1:], bool(bench.linked)) == ([True], False)
     assert await bench.save(ALONE.format("linked again")) != image
     assert bench.linked
 
@@ -215,8 +214,7 @@ async def test_the_program_of_a_tree_that_came_back_is_found_linked(bench: Bench
         assert await bench.builder.compile_stage.save_binaries(bench.scan)
     bench.write("env.yaml", "a: 1\n")
     await bench.build()
-    assert bench.compiled[-1:] == [True]
-    assert not bench.linked
+    assert (bench.compiled[-1:], bool(bench.linked)) == ([True], False)
 
 
 async def test_an_emptied_cache_is_filled_before_the_next_save(bench: Bench):
@@ -266,7 +264,7 @@ async def test_a_base_image_that_was_made_anew_is_what_the_next_build_starts_fro
 ) -> None:
     """Although the Dockerfile is not read again while nothing but the tree changes."""
     bench.write("Dockerfile", f"FROM {NAME}-base\nCOPY main.go /\n")
-    seen = []
+    seen: list[tuple[str, bool]] = []
     for number, value in enumerate(("one", None, "two", None)):
         if value:
             base(value)
@@ -279,7 +277,7 @@ async def test_a_base_image_that_was_made_anew_is_what_the_next_build_starts_fro
 
 async def test_a_rebuild_reads_the_dockerfile_again(bench: Bench) -> None:
     bench.write("Dockerfile", "FROM scratch\nCOPY main.go /\n")
-    seen = []
+    seen: list[bool] = []
     for forced in (False, False, True, False):
         await bench.save(ALONE.format(f"rebuilt {len(seen)}"), forced=forced)
         seen.append(bench.read)

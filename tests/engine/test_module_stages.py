@@ -44,7 +44,8 @@ def dirhash(files: dict[str, bytes]) -> str:
 
 def tree(*versions: str) -> dict[str, bytes]:
     """A program that prints the last version of a module, and a proxy that has all of them."""
-    files, mod, sums = {}, f"module {NAME}\n\ngo 1.21\n".encode(), ""
+    files: dict[str, bytes] = {}
+    mod, sums = f"module {NAME}\n\ngo 1.21\n".encode(), ""
     for version in versions:
         source = f'package dep\n\nconst Version = "{version}"\n'.encode()
         inner = {f"{NAME}@{version}/go.mod": mod, f"{NAME}@{version}/dep.go": source}

@@ -218,13 +218,14 @@ def populate(machine: Machine) -> None:
         machine.api.tag(image, f"torture-{machine.run}", f"builder-{short(image)}")
     use(machine, [ids[id(made)] for made, _ in goes], [ids[id(made)] for made, _ in stays])
     # `docker load` does not say when it tagged, `docker tag` does: these are the newest of their kinds.
-    newest = [(labels.FINAL, (machine.rev(),)) for _ in range(KEEP - 1)]
+    newest: list[tuple[str, tuple[str, ...]]] = [(labels.FINAL, (machine.rev(),)) for _ in range(KEEP - 1)]
     newest.append((labels.FINAL, (machine.rev(), f"torture-{machine.run}:latest")))
     newest.append((labels.BUILDER, (f"torture-{machine.run}:builder",)))
     for kind, tags in newest:
         (image,) = machine.load([(machine.made(own(kind)), True)])
         for tag in tags:
-            machine.api.tag(image, *tag.split(":"))
+            name, _, version = tag.rpartition(":")
+            machine.api.tag(image, name, version)
             machine.tags[tag] = image
 
 

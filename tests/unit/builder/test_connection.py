@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from watcher.builder import BuildkitConnection, EngineConnection, certificates
 from watcher.buildkit import Worker
 from watcher.daemon.engine_access import connect_buildkit
 from watcher.dockerfile import Platforms
-from watcher.engine import SystemInfo
+from watcher.engine import DockerEngine, SystemInfo
 from watcher.errors import ConfigError
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
@@ -169,8 +169,8 @@ async def test_an_engine_connection_lasts_as_long_as_its_context() -> None:
         async def close(self) -> None:
             self.closed = True
 
-    engine: Any = Closing()
-    async with EngineConnection.over(engine) as opened:
+    engine = Closing()
+    async with EngineConnection.over(cast(DockerEngine, engine)) as opened:
         assert opened.engine is engine
         assert not engine.closed
     assert engine.closed

@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 
 from watcher.backoff import Backoff
-from watcher.builder import BuildEntry, BuildJournal, StepRun, build_cache_of, journal_file, open_journal
+from watcher.builder import BuildEntry, BuildJournal, StepRun, build_cache_of, open_journal
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import StepFinished, parse_step
 
@@ -113,7 +113,7 @@ def test_an_update_replaces_the_journal_and_keeps_what_was_proven(tmp_path: Path
 
     journal.update(change)
     (entry,) = entries_of(journal)
-    assert (entry.revision, entry.records, entry.unfinished) == ("two", {"a", "b"}, {"b"})
+    assert (entry.revision, entry.records, entry.unfinished) == ("two", frozenset("ab"), frozenset("b"))
     with journal.build("web", "three", final=False):
         pass
     assert [entry.revision for entry in entries_of(journal)] == ["two", "three"]
@@ -125,7 +125,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
         self._write = os.write
-        monkeypatch.setattr(journal_file.os, "write", self.write)
+        monkeypatch.setattr(os, "write", self.write)
 
     def write(self, descriptor: int, text: bytes) -> int:
         if self.full:
@@ -227,7 +227,7 @@ def test_what_could_not_be_stored_does_not_count(tmp_path: Path, disk: Disk) -> 
     assert [entry.records for entry in journal.update(change)] == [None]
     assert "No space left" in journal.problem
     disk.full = False
-    assert [entry.records for entry in journal.update(change)] == [{"a"}]
+    assert [entry.records for entry in journal.update(change)] == [frozenset("a")]
     assert journal.problem == ""
 
 
@@ -241,7 +241,7 @@ def test_a_build_never_waits_for_the_journal(tmp_path: Path, monkeypatch: pytest
         assert release.wait(60)
         return written(descriptor, text)
 
-    monkeypatch.setattr(journal_file.os, "write", hang)
+    monkeypatch.setattr(os, "write", hang)
     journal = BuildJournal(tmp_path)
     with journal.build("web", "rev", final=True) as write_down:
         assert entered.wait(60)
@@ -288,7 +288,7 @@ def test_an_update_starts_over_when_another_process_updated_in_between(tmp_path:
 
     assert [entry.revision for entry in journal.update(change)] == ["two"]
     assert seen == [["one", "two"], ["two"]]
-    assert [(entry.revision, entry.records) for entry in entries_of(journal)] == [("two", {"a"})]
+    assert [(entry.revision, entry.records) for entry in entries_of(journal)] == [("two", frozenset("a"))]
 
 
 def test_a_journal_that_is_always_replaced_is_left_and_that_is_said(tmp_path: Path) -> None:

@@ -116,11 +116,11 @@ def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
     other = parse_step("3", "[internal] load build context")
     looking = Lookups()
     assert not looking.follow(StepStarted(other, 0.0), 100.0)
-    assert looking.until is None
+    assert [looking.until] == [None]
     assert looking.follow(StepStarted(one, 0.0), 101.0)
     assert looking.follow(StepStarted(two, 0.0), 102.0)
-    assert looking.pending == ("golang:alpine", "registry.test:5000/x/y:1")
-    assert looking.until == 101.0 + DEFAULT_PATIENCE.first
+    two_names = ["golang:alpine", "registry.test:5000/x/y:1"]
+    assert (list(looking.pending), looking.until) == (two_names, 101.0 + DEFAULT_PATIENCE.first)
     assert looking.follow(StepFinished(one, 0.0, 0.0, cached=False, error=""), 103.0)
     assert (looking.pending, looking.until) == (("registry.test:5000/x/y:1",), 102.0 + DEFAULT_PATIENCE.first)
     looking.follow(StepFinished(two, 0.0, 0.0, cached=False, error=""), 104.0)
@@ -209,10 +209,10 @@ def test_a_build_that_goes_on_is_not_ended_for_a_silent_registry() -> None:
     name = "resolve docker.io/library/golang@sha256:12"
     looking.follow(StepStatus(base, 0.0, name, name, 0, 0, done=False), 101.0)
     assert looking.follow(StepStarted(run, 0.0), 102.0)
-    assert looking.until is None
+    assert [looking.until] == [None]
     looking.follow(StepStarted(copy, 0.0), 103.0)
     looking.follow(StepFinished(run, 0.0, 0.0, cached=False, error=""), 150.0)
-    assert looking.until is None, "the COPY runs"
+    assert [looking.until] == [None], "the COPY runs"
     assert looking.follow(StepFinished(copy, 0.0, 0.0, cached=False, error=""), 160.0)
     assert looking.until == 160.0 + limit
     looking.follow(StepStarted(internal, 0.0), 161.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import cast
 
 import pytest
@@ -57,7 +58,8 @@ class Gateway:
 
 
 async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_imported_in_both() -> None:
-    gateway, cache, located = Gateway(), FrontendCache(), []
+    gateway, cache = Gateway(), FrontendCache()
+    located: list[Mapping[str, int]] = []
     for session in ("first", "second"):
         entry = control_pb2.CacheOptionsEntry(Type="registry", Attrs={"ref": "r/x"})
         message = control_pb2.SolveRequest(
@@ -120,6 +122,8 @@ async def test_steps_without_a_network_change_the_definition_and_an_unchanged_on
 
 class Refusing(Gateway):
     """The frontend fails; the engine ends the build with the error that it is given, and a prefix."""
+
+    error = ""
 
     async def unary(self, method: str, data: bytes, _: object = None) -> bytes:
         if method == bridge.SOLVE:

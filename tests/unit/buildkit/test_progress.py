@@ -59,6 +59,10 @@ def log(text: bytes, stream: int = 1, digest: str = "d") -> StatusResponse:
     return StatusResponse(logs=[VertexLog(vertex=digest, stream=stream, msg=text)])
 
 
+def times(events: list[Progress]) -> list[tuple[type[Progress], float]]:
+    return [(type(event), event.at) for event in events if not isinstance(event, StepWarning)]
+
+
 def test_a_step_starts_and_finishes_once_however_often_it_is_reported():
     events = read(
         vertex(),
@@ -67,14 +71,14 @@ def test_a_step_starts_and_finishes_once_however_often_it_is_reported():
         vertex(started=5, completed=8),
         vertex(started=5, completed=8),
     )
-    assert [(type(event), event.at) for event in events] == [(StepStarted, 5.0), (StepFinished, 8.0)]
+    assert times(events) == [(StepStarted, 5.0), (StepFinished, 8.0)]
     assert isinstance(events[1], StepFinished)
     assert (events[1].seconds, events[1].cached, events[1].error) == (3.0, False, "")
 
 
 def test_a_step_that_runs_again_is_told_again():
     events = read(vertex(started=5, completed=5), vertex(started=7), vertex(started=7, completed=9))
-    assert [(type(event), event.at) for event in events] == [
+    assert times(events) == [
         (StepStarted, 5.0),
         (StepFinished, 5.0),
         (StepStarted, 7.0),

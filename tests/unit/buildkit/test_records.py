@@ -18,7 +18,7 @@ from watcher.buildkit.messages.control_pb2 import (
     PruneRequest,
     UsageRecord,
 )
-from watcher.buildkit.messages.worker_pb2 import BuildkitVersion, GCPolicy, Platform, WorkerRecord
+from watcher.buildkit.messages.worker_pb2 import BuildkitVersion, Platform, WorkerRecord
 
 
 class Engine(FakeEngine):
@@ -61,7 +61,7 @@ class Engine(FakeEngine):
             Labels={"executor": "oci"},
             platforms=[Platform(OS="linux", Architecture="arm64", Variant="v8")],
             BuildkitVersion=BuildkitVersion(version="v0.26"),
-            GCPolicy=[GCPolicy(keepBytes=5), GCPolicy(maxUsedSpace=9)],
+            GCPolicy=[{"keepBytes": 5}, {"maxUsedSpace": 9}],
         )
         return ListWorkersResponse(record=[record]).SerializeToString()
 

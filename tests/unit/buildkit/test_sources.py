@@ -168,7 +168,7 @@ def test_packets_of_the_same_entries_are_made_once():
 
     class Counting(FileEntry):
         @property
-        def mtime_ns(self) -> int:  # type: ignore[override]
+        def mtime_ns(self) -> int:
             made.append(self.path)
             return 1
 

@@ -443,7 +443,7 @@ def test_the_users_own_files_are_never_written(tmp_path: Path) -> None:
     new.write()
     with pytest.raises(Exception, match="cannot be written"):
         new.write()
-    assert [each.name for each in Tree(tmp_path).scan().entries() if "suggested" in each.path] == []
+    assert [each.path for each in Tree(tmp_path).scan().entries() if "suggested" in each.path] == []
 
 
 @pytest.mark.parametrize("ends", ["\n", ""])

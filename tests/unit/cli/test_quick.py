@@ -146,7 +146,7 @@ WRONG_FILES = ["service = 1\n", "= x\n", 'project = "x"\n', "\xff", "a = " + "["
 @pytest.mark.parametrize("toml", WRONG_FILES)
 def test_a_wrong_file_is_left_to_it_too(toml: str, tmp_path: Path) -> None:
     (tmp_path / "watcher.toml").write_bytes(toml.encode("latin-1"))
-    assert quick.run_quickly(["status"]) is None
+    quick.run_quickly(["status"])  # else it ends the process
     asked = quick.parse_arguments(["status", "--project", str(tmp_path)], {})
     assert asked is not None
     assert quick.find_target(asked, {}) is None

@@ -31,6 +31,7 @@ from watcher.errors import (
 from watcher.observers.events import DaemonStarted, DaemonStopping, DeployOutcome, EngineDown, Held, Paused
 from watcher.observers.status_board import StatusBoard
 from watcher.settings import Settings
+from watcher.system import lock
 from watcher.system.lock import ProjectLock, Running
 
 
@@ -161,9 +162,7 @@ async def test_a_daemon_that_goes_away_is_said_in_one_line(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(story, tmp_path, monkeypatch) as (_, settings):
-        monkeypatch.setattr(
-            remote.lock, "find_running", lambda _: remote.lock.Running(1, "http://127.0.0.1:1/")
-        )
+        monkeypatch.setattr(lock, "find_running", lambda _: lock.Running(1, "http://127.0.0.1:1/"))
         with pytest.raises(NotRunning, match="does not answer"):
             await begin(remote_commands.status, settings, watch=False, as_json=False)
 

@@ -139,7 +139,8 @@ def test_every_field_of_a_part_is_in_the_container(
     several = isinstance(getattr(spec, attribute), tuple)
 
     def shown(each: Any) -> Any:
-        return body(dataclasses.replace(spec, **{attribute: (each,) if several else each}))
+        changed: dict[str, Any] = {attribute: (each,) if several else each}
+        return body(dataclasses.replace(spec, **changed))
 
     assert unused(shown, part, *without.split()) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.compose.conftest import Compose
@@ -166,7 +168,7 @@ def test_secrets_and_configs_are_files_mounted_read_only(compose: Compose) -> No
         """,
         top=TOP,
     )
-    file = {"read_only": True, "create_host_path": False}
+    file: dict[str, Any] = {"read_only": True, "create_host_path": False}
     assert list(spec.mounts) == [
         MountSpec(type="bind", source=f"{compose.root}/key.txt", target="/run/secrets/key", **file),
         MountSpec(type="bind", source=f"{compose.root}/conf.ini", target="/conf", **file),

@@ -39,7 +39,7 @@ class Loader(yaml.SafeLoader):
     """Reads any tag as nothing."""
 
 
-Loader.add_constructor(None, lambda *_: None)  # type: ignore[type-var,arg-type]
+Loader.add_constructor(None, lambda *_: None)
 
 
 def go_texts(module: Path) -> Iterator[tuple[str, str]]:

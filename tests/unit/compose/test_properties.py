@@ -6,6 +6,7 @@ import copy
 import json
 import string
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,7 +145,7 @@ def test_a_port_is_read_or_refused(text: str) -> None:
 @given(TEXT)
 def test_sizes_durations_and_commands_are_read_or_refused(text: str) -> None:
     for read in (parse_size, parse_duration, command_words):
-        found = outcome(lambda read=read: read(text), UnitError)
+        found = outcome(partial(read, text), UnitError)
         assert isinstance(found, int | float | tuple) or str(found)
 
 

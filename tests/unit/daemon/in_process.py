@@ -24,8 +24,8 @@ from watcher.daemon.engine_access import EngineAccess
 from watcher.errors import Failure, UserError
 from watcher.labels import FINAL, image_labels
 from watcher.observers.events import DaemonStarted, Event, RevisionStateChanged
-from watcher.observers.service_status import ServiceStatus
 from watcher.observers.status_board import StatusBoard
+from watcher.observers.status_schema import ServiceStatus
 from watcher.reconcile.ports import Scan
 from watcher.settings import Settings
 from watcher.tree import Snapshot

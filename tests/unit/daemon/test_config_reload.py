@@ -414,7 +414,7 @@ async def test_what_is_in_force_in_part_decides_whom_a_later_refusal_concerns(se
         several.refuse = PartlyApplied("cannot listen on *:9000", ["page"])
         several.write("compose.yaml", two)
         await watch.current()
-        assert several.concerned[-1] == ("page",)
+        assert several.concerned[-1:] == [("page",)]
         (several.root / "web.env").unlink()
         await watch.current()
         assert several.concerned[-1] == ("web", "page")

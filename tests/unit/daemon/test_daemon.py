@@ -129,8 +129,8 @@ async def test_a_failure_leaves_the_last_version_until_it_is_mended(house: House
         assert (status.live.revision, status.failed) == (live, failed)
         assert status.last_error
         assert "main.go:1: it is broken" in status.last_error.failure.summary
-        assert running.daemon.services["web"].has_failed
-        assert not running.daemon.services["web"].is_current
+        service = running.daemon.services["web"]
+        assert (service.has_failed, service.is_current) == (True, False)
         assert (await running.ask()).text == "hello"
         (house.root / "broken").unlink()
         await running.until_live()

@@ -26,7 +26,8 @@ class FewCalls:
     """An engine with these objects."""
 
     def __init__(self, images: list[Image], containers: list[Container]) -> None:
-        self.there = {item.id: item for item in (*images, *containers)}
+        self.there: dict[str, Image | Container] = {item.id: item for item in images}
+        self.there |= {item.id: item for item in containers}
         self.error: Exception | None = None
 
     async def containers(self) -> list[Container]:

@@ -14,6 +14,7 @@ from tests.unit.daemon.in_process import House
 from tests.unit.daemon.test_daemon import house  # noqa: F401 - a fixture
 from watcher.daemon import fleet
 from watcher.daemon.fleet import Fleet
+from watcher.daemon.port_exchange import exchange_ports
 from watcher.observers.events import ConfigurationRefused
 from watcher.system import inherited_sockets
 
@@ -43,7 +44,7 @@ class Rival:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, ports: range) -> None:
         self.ports, self.found_free = ports, list[int]()
-        exchange, add = fleet.exchange_ports, Fleet.add
+        exchange, add = exchange_ports, Fleet.add
 
         def exchange_after(changes: Any) -> AbstractContextManager[None]:
             self._look()

@@ -49,7 +49,7 @@ def test_a_port_is_explicit_wherever_it_is_set(
         (tmp_path / "watcher.toml").write_text("[http]\nport = 9001\n")
     elif given_by == "environment":
         monkeypatch.setenv("WATCHER_HTTP__PORT", "9001")
-    found = Settings(http={"port": 9001}) if given_by == "command line" else load()  # type: ignore[arg-type]
+    found = Settings(http={"port": 9001}) if given_by == "command line" else load()
     assert is_explicit(found.http)
 
 

@@ -20,6 +20,17 @@ from watcher.observers.status_board import StatusBoard
 from watcher.system.notify_socket import notify_manager, watchdog_interval, writes_to_journal
 
 
+class Manager:
+    """Collects what the service manager is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, object]] = []
+
+    def __call__(self, **values: object) -> bool:
+        self.sent.append(values)
+        return True
+
+
 def board_of(story: Story) -> StatusBoard:
     board = StatusBoard()
     for event in story.events:
@@ -28,9 +39,10 @@ def board_of(story: Story) -> StatusBoard:
 
 
 def test_the_state_is_one_line_and_sent_when_it_changes() -> None:
-    sent: list[dict[str, object]] = []
+    send = Manager()
+    sent = send.sent
     story, board = Story().start(), StatusBoard()
-    supervision = Supervision(board, lambda **values: sent.append(values) or True)
+    supervision = Supervision(board, send)
     for event in story.cycle(1).events:
         board.notify(event)
         supervision.notify(event)
@@ -45,10 +57,9 @@ def test_the_state_is_one_line_and_sent_when_it_changes() -> None:
 
 def test_an_upgrade_is_no_end() -> None:
     """systemd would end the unit, and the successor with it."""
-    sent: list[dict[str, object]] = []
-    Supervision(StatusBoard(), lambda **values: sent.append(values) or True).notify(
-        DaemonStopping(reason="upgrade")
-    )
+    send = Manager()
+    sent = send.sent
+    Supervision(StatusBoard(), send).notify(DaemonStopping(reason="upgrade"))
     assert "STOPPING" not in sent[0]
     assert sent[0]["RELOADING"] == 1
 

@@ -509,7 +509,7 @@ async def test_what_uses_a_dependency_is_replaced_when_another_program_creates_i
         await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
         assert (await rig.box("shop-side-1")).id != side.id
         assert (await rig.box("shop-other-1")).id == other.id
-        assert rig.former == [("api", "db", {api})]
+        assert rig.former == [("api", "db", frozenset({api}))]
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -547,7 +547,7 @@ async def test_what_uses_a_managed_service_is_replaced_when_another_program_crea
         await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
         assert rig.lines[-1].endswith("what it depends on was replaced or has restarted")
         assert (await rig.box("shop-side-1")).id != side.id
-        assert rig.former == [("worker", "api", {worker})]
+        assert rig.former == [("worker", "api", frozenset({worker}))]
 
 
 @pytest.mark.parametrize("keys", USERS)
@@ -594,7 +594,7 @@ async def test_a_managed_service_in_a_network_that_was_left_while_no_watcher_ran
     rig.load(users_of_db("network_mode: 'service:db'"))
     async with watching(rig):
         await until(lambda: bool(rig.former))
-    assert rig.former == [("api", "db", {api})]
+    assert rig.former == [("api", "db", frozenset({api}))]
 
 
 @pytest.mark.parametrize("keys", USERS)
@@ -867,7 +867,7 @@ async def test_an_engine_that_is_away_is_asked_again_after_pauses(
         if len(asked) == 5:
             await asyncio.Event().wait()
         raise EngineUnavailable("gone")
-        yield
+        yield  # type: ignore[unreachable]
 
     monkeypatch.setattr(rig.engine, "events", refuse)
     task = asyncio.create_task(DependencyWatch(rig.dependencies, rig.engine, rig, pause=2.0).run())

@@ -432,7 +432,7 @@ async def test_a_live_one_that_somebody_restarted_is_followed_to_its_new_port(wo
     await world.settle()
     before = daemon.front.backend
     box = world.engine._boxes[container]
-    box.shown = type(box.shown)(**{**_fields(box.shown), "state": "exited", "ports": {}})
+    box.shown = replace(box.shown, state="exited", ports={})
     await world.engine.start(container)  # its end was not seen in time
     await world.settle()
     assert daemon.front.backend not in (before, None)
@@ -451,7 +451,7 @@ async def test_a_restarted_one_that_does_not_answer_is_lost(world: World) -> Non
     await world.settle()
     world.silent.add(image)
     box = world.engine._boxes[container]
-    box.shown = type(box.shown)(**{**_fields(box.shown), "state": "exited", "ports": {}})
+    box.shown = replace(box.shown, state="exited", ports={})
     await world.engine.start(container)
     await world.settle()
     assert outcomes(daemon) == ["lost one"]

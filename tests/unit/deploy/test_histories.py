@@ -187,7 +187,7 @@ class Histories(RuleBasedStateMachine):
             daemon.engine.killed = daemon.engine.killed or (number >= last and now == done)
 
         async def kill() -> None:
-            daemon.engine.rule = faults  # type: ignore[assignment]
+            daemon.engine.rule = faults
             daemon.spawn(self.world.deploy(f"r{next(self.numbers)}", self.world.image()))
             await asyncio.sleep(1.0)
             daemon.kill()

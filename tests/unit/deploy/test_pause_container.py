@@ -112,7 +112,7 @@ async def test_an_option_that_the_engine_refuses_with_it_is_done_without(world: 
     daemon = await world.begin()
     await world.good("one")
     await world.settle()
-    refused, asked = EngineError("conflicting options"), []
+    refused, asked = EngineError("conflicting options"), list[int]()
 
     def rule(number: int, name: str, done: bool) -> Exception | None:
         if name == "create" and not asked:

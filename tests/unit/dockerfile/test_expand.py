@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.dockerfile.expand import UNKNOWN, Unresolved, expand
+from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
 
-VALUES = {"A": "one", "EMPTY": "", "HIDDEN": UNKNOWN}
+VALUES: dict[str, Value] = {"A": "one", "EMPTY": "", "HIDDEN": UNKNOWN}
+
+
+def look_up(name: str) -> Value:
+    return VALUES.get(name)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +37,13 @@ VALUES = {"A": "one", "EMPTY": "", "HIDDEN": UNKNOWN}
 def test_a_word_expands(word, result):
     if result is None:
         with pytest.raises(Unresolved, match="HIDDEN is not known"):
-            expand(word, VALUES.get)
+            expand(word, look_up)
     else:
-        assert expand(word, VALUES.get) == result
+        assert expand(word, look_up) == result
 
 
 def test_the_escape_sign_is_the_files():
-    assert expand("`$A\\x", VALUES.get, "`") == "$A\\x"
+    assert expand("`$A\\x", look_up, "`") == "$A\\x"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,7 @@ def test_the_escape_sign_is_the_files():
 )
 def test_what_cannot_be_expanded_says_why(word, why):
     with pytest.raises(Unresolved, match=why):
-        expand(word, VALUES.get)
+        expand(word, look_up)
 
 
 def test_a_value_that_doubles_again_and_again_ends_in_an_error():

@@ -29,7 +29,7 @@ GOLANG = ImageConfig(
     id="sha256:golang",
 )
 ALPINE = ImageConfig(id="sha256:alpine")
-NOTHING = TreeInputs({"go.sum": "1"}, lambda _: b"example.org/m v1.0.0 h1:x=\n")
+NOTHING = TreeInputs({"go.sum": b"1"}, lambda _: b"example.org/m v1.0.0 h1:x=\n")
 BUILD = "COPY . .\nRUN CGO_ENABLED=0 go build -o /x ."
 
 

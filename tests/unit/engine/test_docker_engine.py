@@ -378,7 +378,7 @@ async def test_usage_is_asked_again_when_something_goes_while_it_is_measured() -
 async def test_a_newer_engine_measures_only_what_is_asked_for(whole: bool, kinds: list[str]) -> None:
     answers = Answers({"GET /v1.42/system/df": (200, {})})
     client = answers.client()
-    client._version = "1.42"
+    vars(client)["_version"] = "1.42"
     await DockerEngine(client).usage(whole=whole)
     assert answers.asked[0][1] == {"type": kinds}
 

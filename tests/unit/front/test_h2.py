@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import h2.config
 import h2.connection
+import h2.events
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,8 +60,7 @@ def test_nothing_is_put_in_before_the_servers_first_frame_or_into_a_header_block
     assert it.boundary == len(SETTINGS)
     head, rest = frame(1, 0, 1, b"part"), frame(9, 0x4, 1, b"rest")
     it.from_server(head)
-    assert it.boundary == 0
-    assert not it.at_boundary
+    assert (it.boundary, it.at_boundary) == (0, False)
     it.from_server(rest[:5])
     assert it.boundary == -1
     it.from_server(rest[5:])
@@ -101,5 +101,7 @@ def test_a_real_client_understands_the_frames() -> None:
     client.initiate_connection()
     client.send_headers(1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")])
     announced, final = (client.receive_data(SETTINGS + goaway())[-1], client.receive_data(goaway(1))[-1])
+    assert isinstance(announced, h2.events.ConnectionTerminated)
+    assert isinstance(final, h2.events.ConnectionTerminated)
     assert (announced.last_stream_id, announced.error_code) == (2**31 - 1, 0)
     assert (final.last_stream_id, final.error_code) == (1, 0)

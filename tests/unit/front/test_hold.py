@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.unit.front.support import (
     PATIENCE,
     POST,
     Closing,
+    Fronted,
     Origin,
     echo_length,
     fronted,
@@ -26,6 +28,10 @@ from watcher.front import FrontLimits, Unavailable
 from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused, Notice
 
 SHORT = FrontLimits(hold_seconds=0.05)
+
+
+def holds(it: Fronted, count: int) -> bool:
+    return it.front.stats.held == count
 
 
 async def test_requests_that_come_before_there_is_a_backend_are_answered_by_the_first_one() -> None:
@@ -136,7 +142,7 @@ async def test_no_more_requests_are_held_than_allowed() -> None:
         clients = [await it.connect() for _ in range(3)]
         for number, client in enumerate(clients[:2]):
             await client.send(get())
-            await true(lambda number=number: it.front.stats.held == number + 1)
+            await true(partial(holds, it, number + 1))
         await clients[2].send(get())
         assert (await clients[2].rest()).startswith(b"HTTP/1.1 503 ")
         assert refusals(it.told(FrontRefused)) == [("limit", 503)]

@@ -95,7 +95,7 @@ async def test_a_client_that_comes_and_goes_while_nothing_can_answer_is_not_held
         client = await it.connect()
         client.end()
         assert await client.rest() == b""
-        assert it.told(FrontHeld) == it.told(FrontRefused) == []
+        assert (it.told(FrontHeld), it.told(FrontRefused)) == ([], [])
 
 
 async def test_once_the_app_was_the_first_to_speak_the_next_ones_do_not_wait() -> None:

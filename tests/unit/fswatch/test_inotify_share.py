@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.unit.fswatch.conftest import Listener
-from watcher.fswatch import inotify
 from watcher.fswatch.inotify import Inotify
 from watcher.fswatch.inotify_share import InotifyShare
 
@@ -105,7 +104,7 @@ def test_a_watch_that_another_adds_during_a_probe_does_not_end_it(
         other.watch([""])
         return opened(*arguments)
 
-    monkeypatch.setattr(inotify.os, "open", add_watch_then_open)
+    monkeypatch.setattr(os, "open", add_watch_then_open)
     assert one.probe(20.0)
 
 
@@ -125,7 +124,7 @@ def test_the_end_of_a_probe_does_not_end_that_of_the_same_root_by_another_name(
             end_probe(*ending)
             return opened(*arguments)
 
-        monkeypatch.setattr(inotify.os, "open", end_then_open)
+        monkeypatch.setattr(os, "open", end_then_open)
         heard.append(one.probe(20.0))
 
     monkeypatch.setattr(linked, "_end_probe", probe_the_other_across_the_end)

@@ -88,7 +88,7 @@ def test_what_is_kept_does_not_grow_with_the_number_of_events() -> None:
     assert mail.count == 5 * MANY
     assert mail.notification is not None
     assert len(mail.notification.paths) == MANY
-    assert mail.notification.touched == {"pkg"}
+    assert mail.notification.touched == frozenset({"pkg"})
     assert calls == [1]
 
 

@@ -153,7 +153,7 @@ async def test_events_become_one_hint_with_their_directories(bench: Bench) -> No
         bench.backend.event("", "main.go")
         notification = await wait(source)
         assert (notification.touched, notification.reason, notification.first_seen) == (
-            {"", "pkg"},
+            frozenset({"", "pkg"}),
             "event",
             bench.clock.now,
         )
@@ -170,14 +170,14 @@ async def test_an_event_ends_a_wait_at_once(bench: Bench) -> None:
         async with asyncio.timeout(10.0):
             notification = await waiting
         assert notification is not None
-        assert notification.touched == {"pkg"}
+        assert notification.touched == frozenset({"pkg"})
 
 
 async def test_directories_that_become_watched_are_looked_at_once_more(bench: Bench) -> None:
     async with bench.source() as source:
         await source.watch(["", "pkg", "new"], Rules())
         notification = await wait(source)
-        assert (notification.touched, notification.reason) == ({"pkg", "new"}, "subscribed")
+        assert (notification.touched, notification.reason) == (frozenset({"pkg", "new"}), "subscribed")
         await source.watch(["", "pkg", "new"], Rules())
         assert await source.wait(0) is None
         await source.watch(["", "pkg"], Rules(), also=["deploy/compose.yml"])
@@ -222,7 +222,7 @@ async def test_an_overflow_is_counted_and_everything_is_watched_and_looked_at_an
         assert (notification.touched, notification.reason) == (None, "overflow")
         assert bench.backend.watched == set()
         await source.watch(["", "pkg"], Rules())
-        assert (await wait(source)).touched == {"", "pkg"}
+        assert (await wait(source)).touched == frozenset({"", "pkg"})
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
@@ -256,7 +256,7 @@ async def test_a_root_that_is_lost_is_hinted_at_and_again_when_it_is_back(bench:
         assert (await wait(source)).reason == "root"
         source.report_scan(ScanReport(everything("root"), seconds=0.0))
         await source.watch([""], Rules())
-        assert (await wait(source)).touched == {""}
+        assert (await wait(source)).touched == frozenset({""})
 
 
 async def test_a_look_that_found_no_root_makes_the_source_wait_for_it(bench: Bench) -> None:
@@ -275,7 +275,7 @@ async def test_files_that_were_being_written_are_looked_at_again_soon(bench: Ben
         assert await source.wait(0) is None
         bench.pass_time(0.1)
         notification = await wait(source)
-        assert (notification.touched, notification.reason) == ({"pkg", ""}, "unsettled")
+        assert (notification.touched, notification.reason) == (frozenset({"pkg", ""}), "unsettled")
 
 
 async def test_without_events_it_polls_and_says_why(bench: Bench) -> None:
@@ -385,7 +385,7 @@ async def test_a_cancelled_wait_loses_no_hint(bench: Bench) -> None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         bench.backend.event("pkg", "a.go")
-        assert (await wait(source)).touched == {"pkg"}
+        assert (await wait(source)).touched == frozenset({"pkg"})
 
 
 async def test_a_root_that_is_a_link_and_leads_elsewhere_is_looked_at(bench: Bench, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from watcher.fswatch.trust import GRACE, Trust
 def test_a_change_that_no_event_announced_is_the_end_of_trust() -> None:
     trust = Trust("")
     trust.record_found(["pkg/a.go"], since=0.0, now=10.0)
-    assert not trust.settle_doubts(10.0 + GRACE / 2)
-    assert not trust.doubt
+    assert (trust.settle_doubts(10.0 + GRACE / 2), trust.doubt) == (False, "")
     assert trust.settle_doubts(10.0 + GRACE)
     assert trust.doubt == "pkg/a.go changed and no event reported it"
     assert not trust.settle_doubts(20.0)

@@ -412,7 +412,7 @@ def test_a_refused_configuration_is_not_live_until_it_is_mended(story: Story) ->
     assert (service.phase, service.stale, service.stale_since) == ("failed", True, story.now)
     assert service.refused == "services.app.ports = 'nine': is no port"
     board.notify(BuildStarted(service=SERVICE, revision=revision(2)))
-    assert service.phase == "building"
+    assert service_of(board).phase == "building"
     board.notify(
         BuildFinished(service=SERVICE, revision=revision(2), outcome=BuildOutcome.CANCELLED, seconds=0.1)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.libraries
 
 
 def test_lines_come_at_ten_and_thirty_seconds_and_then_each_minute() -> None:
-    beats, at, found = Beats(), 0.0, []
+    beats, at, found = Beats(), 0.0, list[float]()
     while len(found) < 6:
         at = beats.next_after(at)
         found.append(at)
@@ -77,7 +78,7 @@ async def test_a_build_between_two_steps_is_named_with_the_time_since_it_started
     printer = Printer()
     printer.tell(story.save(1).begin(1))
     await printer.until(1)
-    step = {"revision": revision(1), "step": "b5", "name": STEPS[4][1], "stage": "builder"}
+    step: dict[str, Any] = {"revision": revision(1), "step": "b5", "name": STEPS[4][1], "stage": "builder"}
     printer.tell(story.tell(BuildStepStarted, **step))
     before = len(printer.lines)
     await printer.until(before + 2)

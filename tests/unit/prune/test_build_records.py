@@ -143,7 +143,7 @@ def test_a_running_build_is_looked_at_later() -> None:
 
 def test_a_build_that_was_cut_off_with_its_daemon_is_looked_at() -> None:
     (entry,) = prove_records([build(1, step(1), ended="")], [record("a", 101.05)])
-    assert (entry.ended, entry.records) == ("failed", {"a"})
+    assert (entry.ended, entry.records) == ("failed", frozenset("a"))
 
 
 def test_records_of_superseded_builds_go_and_those_of_kept_ones_stay() -> None:
@@ -305,7 +305,7 @@ DESCRIBED = {COPY: FILE, RUN: SHELL, NAMES[2]: FILE}
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[BuildEntry], list[UsageInfo], set[str], int]:
     """Builds of ours with their records, and records of others at any time; the ids of ours; what to keep."""
-    entries, records, ours = [], [], set()
+    entries, records, ours = list[BuildEntry](), list[UsageInfo](), set[str]()
     for number in range(1, draw(st.integers(1, 6)) + 1):
         names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
         steps = [

@@ -6,6 +6,7 @@ import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,5 +37,6 @@ def test_the_data_root_of_an_engine_on_this_machine_is_measured(tmp_path: Path) 
         ({"data_root": "/no/such/folder"}, "/no/such/folder cannot be read: No such file or directory"),
     ],
 )
-def test_why_it_cannot_be_measured_is_said(change: dict[str, str], why: str, tmp_path: Path) -> None:
-    assert free_space(replace(INFO, **{"data_root": str(tmp_path), **change})) == NotMeasured(why)
+def test_why_it_cannot_be_measured_is_said(change: dict[str, Any], why: str, tmp_path: Path) -> None:
+    change = {"data_root": str(tmp_path), **change}
+    assert free_space(replace(INFO, **change)) == NotMeasured(why)

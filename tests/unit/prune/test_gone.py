@@ -154,7 +154,7 @@ class Bench:
         image = self.image(root, "shop:rev-00000000aaaa", IMAGE)
         self.image(root, "shop:builder", kind=labels.BUILDER)
         own = labels.pause_labels(project, "web") | labels.proof_labels(image)
-        endpoints = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
+        endpoints: dict[str, Any] = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
         holder = await self.engine.create("watcher-net-1", {"Image": image, "Labels": own, **endpoints})
         await self.engine.start(holder)
         await self.container(root, image, HostConfig={"NetworkMode": f"container:{holder}"})
@@ -377,7 +377,7 @@ async def test_a_network_that_a_stopped_container_of_others_has_stays(bench: Ben
     root = bench.project()
     await bench.network(root)
     other = bench.engine.add_image(tags=("db:1",))
-    endpoints = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
+    endpoints: dict[str, Any] = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
     box = await bench.engine.create("db", {"Image": other, **endpoints})
     root.rmdir()
     await bench.remove()

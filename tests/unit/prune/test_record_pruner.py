@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_marked_records import OURS, PROJECT
-from watcher.builder import BuildJournal, journal_file
+from watcher.builder import BuildJournal
 from watcher.buildkit import ConnectError, StepFinished, UsageInfo, parse_step
 from watcher.errors import EngineUnavailable
 from watcher.prune import Cause, Marks, RecordPruner
@@ -133,8 +133,7 @@ async def test_where_a_removal_makes_buildkit_forget_other_steps_records_go_only
     reason = next(each.reason for each in verdicts if each.id == "a1")
     assert "forget 1 build step, also of other projects" in reason
     assert await bench.pruner(buildkit).prune(dry_run=True) == verdicts
-    assert not buildkit.asked
-    assert not pruner.forgotten
+    assert (buildkit.asked, pruner.forgotten) == ([], 0)
     removed = await pruner.prune(low=True)
     assert buildkit.records.keys() == {"a4", "b4", "base", "theirs"}
     assert pruner.forgotten == 1
@@ -254,7 +253,7 @@ async def test_a_build_whose_lines_wait_for_the_disk_is_left_for_later(
 
     buildkit = Buildkit(*bench.made, record("new", 500.95, COPY))
     await bench.pruner(buildkit).read_records()  # what builds 1 to 4 made is stored
-    monkeypatch.setattr(journal_file.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     with bench.journal.build("web", "rev5", final=True) as write_down:
         write_down(StepFinished(parse_step("", COPY), 501.0, 0.1, cached=False, error=""))
     verdicts = await bench.pruner(buildkit, keep={"web": 1}).prune(low=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from hypothesis import given
@@ -106,9 +106,9 @@ def test_one_that_waits_says_for_whom_and_learns_of_each_change() -> None:
     assert "api" not in waiting.describe_wait()
     slots.release("worker")
     assert waiting.take()
-    assert slots.builders == ("web",)
+    assert list(slots.builders) == ["web"]
     waiting.release()
-    assert slots.builders == ()
+    assert list(slots.builders) == []
 
 
 def test_one_behind_another_that_has_not_taken_its_free_slot_yet_waits_too() -> None:
@@ -135,7 +135,12 @@ def test_no_history_takes_too_many_slots_or_leaves_one_free_for_ever(
         name: ServiceSlot(slots, name, partial(images.__getitem__, name), lambda: None) for name in images
     }
     for action, name in history:
-        {"take": owned[name].take, "release": owned[name].release, "leave": owned[name].leave}[action]()
+        act: dict[str, Callable[[], object]] = {
+            "take": owned[name].take,
+            "release": owned[name].release,
+            "leave": owned[name].leave,
+        }
+        act[action]()
         assert len({images[each] for each in slots.builders}) <= most
     for name in images:
         owned[name].release()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -144,6 +145,9 @@ class Rig:
 
     def save(self, revision: str) -> None:
         self.loop.record_scan(Scan(revision, revision, 0.0, self.clock()), None)
+
+    def has_calls(self, count: int) -> bool:
+        return len(self.builds.calls) == count
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -522,7 +526,7 @@ async def test_a_third_build_dropped_for_nothing_new_is_said_to_be_a_bug(rig: Ri
     async with running(rig):
         rig.save("a")
         for number in range(3):
-            await rig.until(lambda number=number: len(rig.builds.calls) == number + 1)
+            await rig.until(partial(rig.has_calls, number + 1))
             rig.builds.answer(Superseded("main.go changed"))
             await rig.until(lambda: rig.loop.state.building is None)
             rig.now = rig.loop.state.retry_at
@@ -543,7 +547,7 @@ async def test_builds_dropped_for_newer_snapshots_are_no_bug(rig: Rig) -> None:
     async with running(rig):
         for number in range(5):
             rig.save("a")
-            await rig.until(lambda number=number: len(rig.builds.calls) == number + 1)
+            await rig.until(partial(rig.has_calls, number + 1))
             rig.builds.answer(Superseded("main.go changed"))
             await rig.until(lambda: rig.loop.state.building is None)
         rig.save("a")

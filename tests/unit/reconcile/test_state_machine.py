@@ -411,8 +411,8 @@ def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often
     pauses, now = [], 100.0
     for _ in range(8):
         assert plan.decide(state, now) == plan.Deploy("a", "i")
-        for event in (inputs.DeployBegun("a"), inputs.LiveChanged(None), inputs.DeployFailed("a")):
-            state = transition(state, event, now)
+        for each in (inputs.DeployBegun("a"), inputs.LiveChanged(None), inputs.DeployFailed("a")):
+            state = transition(state, each, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -530,13 +530,13 @@ def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_bu
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [0.5, 1.0, 2.0, 4.0]
-    for event in (
+    for each in (
         inputs.BuildBegun("a"),
         inputs.BuildEnded("a", "i"),
         inputs.DeployBegun("a"),
         inputs.DeployEnded("a"),
     ):
-        state = transition(state, event, now)
+        state = transition(state, each, now)
     assert state.infra_failures == 0
 
 

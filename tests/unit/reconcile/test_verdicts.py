@@ -50,7 +50,7 @@ def test_a_build_that_is_nobodys_fault(result: object, event: object, outcome: B
 
 
 def test_a_deploy_that_is_nobodys_fault() -> None:
-    adopted = judge_deploy("r", Deployed("c", DeployOutcome.ADOPTED, {}), NOW)
+    adopted = judge_deploy("r", Deployed("c", DeployOutcome.ADOPTED, ()), NOW)
     assert (adopted.event, adopted.outcome, adopted.failure) == (
         DeployEnded("r"),
         DeployOutcome.ADOPTED,

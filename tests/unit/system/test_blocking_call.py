@@ -19,7 +19,7 @@ from watcher.system.blocking_call import in_own_thread, in_thread
 async def test_what_the_function_returns_or_raises() -> None:
     assert await in_thread(lambda: 7, "x") == 7
     with pytest.raises(KeyError):
-        await in_thread(lambda: {}["a"], "x")
+        await in_thread(lambda: dict[str, int]()["a"], "x")
     with pytest.raises(TimeoutError, match="its own"):
         await in_thread(own_timeout, "x")
 

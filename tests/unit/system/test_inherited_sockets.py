@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from watcher.front import Front, Listen
 from watcher.labels import project_id
 from watcher.observers.events import Fanout
 from watcher.settings import HttpSettings
-from watcher.system import early_listen, inherited_sockets, lock, reexec, runtime_dir
+from watcher.system import early_listen, inherited_sockets, lock, reexec
 from watcher.system.inherited_sockets import Handover, ListenAddress
 from watcher.system.lock import ProjectLock, Running
 from watcher.web.server import listen
@@ -194,7 +195,7 @@ async def test_a_program_must_show_that_it_starts_before_one_makes_way(
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(runtime_dir.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     folder = tmp_path / "project"
     folder.mkdir()
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.facts import missing
 from watcher.errors import ConfigError
 from watcher.system import lock, runtime_dir
+from watcher.system.inherited_sockets import ListenAddress
 from watcher.system.lock import AlreadyRunning, ProjectLock
 
 
@@ -22,7 +24,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base = tmp_path / "run"
     base.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
-    monkeypatch.setattr(runtime_dir.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     return base / "watcher"
 
 
@@ -104,7 +106,7 @@ def test_what_belongs_to_another_user_is_not_believed(
     held = ProjectLock.take(tmp_path, "p")
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/"))
     own = os.getuid()
-    monkeypatch.setattr(runtime_dir.os, "getuid", lambda: own + 1)
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
     with (
         pytest.raises(ConfigError, match="belongs to another user"),
         runtime_dir.open_directory(runtime, create=False),
@@ -165,9 +167,9 @@ def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 
 def test_the_watcher_that_has_a_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock.runtime_dir, "list_candidates", lambda: [tmp_path])  # no watcher beside the test
+    monkeypatch.setattr(runtime_dir, "list_candidates", lambda: [tmp_path])  # no watcher beside the test
     held = ProjectLock.take(tmp_path, "p")
-    address = lock.ListenAddress("127.0.0.1", 9000)
+    address = ListenAddress("127.0.0.1", 9000)
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/", listening=(address,)))
     assert lock.watcher_at(9000) == "this watcher itself"
     assert lock.watcher_at(9001) == ""

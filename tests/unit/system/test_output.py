@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.observers import json_log
-from watcher.system import output
 from watcher.system.output import Output
 
 
@@ -92,7 +91,7 @@ def test_lines_that_fail_are_counted_and_told_when_writing_works_again(
             return write(descriptor, data[:3])  # the last that the disk takes: in the middle of a line
         raise OSError(why, "")
 
-    monkeypatch.setattr(output.os, "write", failing)
+    monkeypatch.setattr(os, "write", failing)
     path = tmp_path / "log"
     with path.open("w") as file:
         made = Output(file, json_log.report_lost)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -27,14 +28,14 @@ HEAD = """
 """
 
 
-def process(code: str, **options: object) -> subprocess.Popen[str]:
+def process(code: str, **options: Any) -> subprocess.Popen[str]:
     text = textwrap.dedent(HEAD) + textwrap.dedent(code)
     return subprocess.Popen(
         [sys.executable, "-c", text],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
 
 
@@ -79,8 +80,8 @@ def test_a_closed_terminal_may_send_several_signals() -> None:
 def test_a_second_press_ends_at_once(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    now, names, ended = 10.0, [], []
-    monkeypatch.setattr(signals.os, "_exit", ended.append)
+    now, names, ended = 10.0, list[str](), list[int]()
+    monkeypatch.setattr(os, "_exit", ended.append)
     presses = signals._Presses(names.append, lambda: now)
     presses.take(signal.SIGINT)
     now += 0.1

@@ -167,7 +167,7 @@ def test_whatever_was_noticed_is_in_the_answer(
         (root / folder / "f.go").write_text(f"package p // {number}\n")
         for service in data.draw(st.sets(st.sampled_from("abc"))):
             noticed.setdefault(service, set()).add(folder)
-        if noticed and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and noticed:
             service = data.draw(st.sampled_from(sorted(noticed)))
             seen = time.monotonic()
             touched = noticed.pop(service)
