@@ -70,7 +70,7 @@ class BuildJournal:
 
     @property
     def running(self) -> frozenset[str]:
-        """The builds of this process that are running, or that ended and are not fully written yet."""
+        """Return the builds of this process that are running, or that ended and are not fully written yet."""
         with self._changed:
             return frozenset(self._running)
 
@@ -178,6 +178,7 @@ class BuildJournal:
             before = self.problem
             self._problems |= problems
             after = self.problem
+            self._changed.notify_all()  # `flush` waits no longer for a disk that is full
         if after != before:
             self._notify(after)
 
