@@ -15,7 +15,7 @@ from watcher.builder.cache_scope import shared_cache_scope
 from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection, certificates
 from watcher.builder.dockerfile_variants import accelerate_dockerfile, original_dockerfile, pin_bases
-from watcher.builder.engine_connection import EngineConnection, connect_engine
+from watcher.builder.engine_connection import EngineConnection, connect_buildkitd, connect_engine
 from watcher.builder.journal import BuildJournal, build_cache_of, open_journal
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
@@ -36,6 +36,7 @@ __all__ = [
     "build_cache_of",
     "certificates",
     "config_of",
+    "connect_buildkitd",
     "connect_engine",
     "credentials_of",
     "full_reference",

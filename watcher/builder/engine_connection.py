@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from watcher.builder.connection import BuildkitConnection
+from watcher.builder.connection import BuildkitConnection, certificates
 from watcher.engine import DockerEngine, Engine
 
 
@@ -47,3 +49,11 @@ async def connect_engine(endpoint: str | None) -> EngineConnection:
     Raises EngineUnavailable, and ConfigError for an address or certificates that cannot be used.
     """
     return EngineConnection.over(await DockerEngine.open(endpoint))
+
+
+def connect_buildkitd(address: str, engine: Engine, folder: Path | None) -> BuildkitConnection:
+    """Return the connection to a buildkitd, beside the engine's own BuildKit.
+
+    The certificates in `folder` are read whenever it connects.
+    """
+    return BuildkitConnection(address, engine, partial(certificates, folder), standalone=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from watcher.builder import (
     BaseImages,
@@ -13,6 +12,7 @@ from watcher.builder import (
     EngineConnection,
     build_cache_of,
     certificates,
+    connect_buildkitd,
     connect_engine,
     credentials_of,
 )
@@ -72,7 +72,7 @@ def connect_buildkit(settings: Settings, own: EngineConnection) -> BuildkitConne
     if address is None:
         return own.built_in
     certificates(folder)  # report unusable ones now
-    return BuildkitConnection(address, own.engine, partial(certificates, folder), standalone=True)
+    return connect_buildkitd(address, own.engine, folder)
 
 
 def base_images(engine: Engine, connection: BuildkitConnection) -> BaseImages:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from watcher import labels
@@ -14,7 +13,7 @@ from watcher.builder import (
     BuildkitConnection,
     EngineConnection,
     build_cache_of,
-    certificates,
+    connect_buildkitd,
     connect_engine,
     full_reference,
 )
@@ -65,7 +64,7 @@ class VisitedEngine:
         if not use.buildkit:
             return self.built_in
         folder = Path(use.certificates) if use.certificates else None
-        return BuildkitConnection(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
+        return connect_buildkitd(use.buildkit, self.engine, folder)
 
 
 def _service_scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
