@@ -41,24 +41,24 @@ class Match:
         self.string, self._spans, self._names = string, spans, names
 
     def __getitem__(self, group: int | str) -> str | Any:
-        """The text of a group; None for one that took no part."""
+        """Return the text of a group; None for one that took no part."""
         start, stop = self._spans[group if isinstance(group, int) else self._names[group]]
         return None if start < 0 else self.string[start:stop]
 
     def groups(self) -> tuple[str | Any, ...]:
-        """The texts of all groups but the whole."""
+        """Return the texts of all groups but the whole."""
         return tuple(self[number] for number in range(1, len(self._spans)))
 
     def start(self, group: int = 0) -> int:
-        """Where a group begins; -1 for one that took no part."""
+        """Return where a group begins; -1 for one that took no part."""
         return self._spans[group][0]
 
     def span(self, group: int = 0) -> tuple[int, int]:
-        """Where a group begins and ends; -1 twice for one that took no part."""
+        """Return where a group begins and ends; -1 twice for one that took no part."""
         return self._spans[group]
 
     def end(self, group: int = 0) -> int:
-        """Where a group ends; -1 for one that took no part."""
+        """Return where a group ends; -1 for one that took no part."""
         return self._spans[group][1]
 
 
@@ -77,19 +77,19 @@ class Pattern:
         self._names = {name.decode(): number for name, number in self._engine.groupindex.items()}
 
     def search(self, text: str) -> Match | None:
-        """The first match anywhere."""
+        """Return the first match anywhere."""
         return self._made(text, self._engine.search(_encoded(text)))
 
     def match(self, text: str) -> Match | None:
-        """A match at the beginning."""
+        """Return a match at the beginning."""
         return self._made(text, self._engine.match(_encoded(text)))
 
     def fullmatch(self, text: str) -> Match | None:
-        """A match of the whole text."""
+        """Return a match of the whole text."""
         return self._made(text, self._engine.fullmatch(_encoded(text)))
 
     def found(self, text: str) -> bool:
-        """Whether it matches anywhere."""
+        """Return whether it matches anywhere."""
         return self._engine.search(_encoded(text)) is not None
 
     def finditer(self, text: str) -> Iterator[Match]:
@@ -111,7 +111,7 @@ class Pattern:
             yield Match(text, spans, self._names)
 
     def findall(self, text: str) -> list[Any]:
-        """The texts of all matches: of the group if there is one, a tuple if there are several."""
+        """Return the texts of all matches: of the group if there is one, a tuple if there are several."""
         if self._groups == 1:
             return [match[0] for match in self.finditer(text)]
         if self._groups == 2:
@@ -143,7 +143,7 @@ class Pattern:
         return b"".join((*out, encoded[at:])).decode() if out else text
 
     def split(self, text: str) -> list[str]:
-        """What stands between the matches."""
+        """Return what stands between the matches."""
         out: list[str] = []
         at = 0
         for match in self.finditer(text):
@@ -174,23 +174,23 @@ class Token(Generic[AnyStr]):
         self._match: Callable[[AnyStr, int], re.Match[AnyStr] | None] = re.compile(pattern).match
 
     def match(self, text: AnyStr, at: int = 0) -> re.Match[AnyStr] | None:
-        """A match that begins at `at`."""
+        """Return a match that begins at `at`."""
         return self._match(text, at)
 
     def fullmatch(self, text: AnyStr) -> re.Match[AnyStr] | None:
-        """A match of the whole text."""
+        """Return a match of the whole text."""
         match = self._match(text, 0)
         return match if match and match.end() == len(text) else None
 
 
 def compile(pattern: str) -> Pattern:
-    """A registered pattern; made while its module is imported."""
+    """Return a registered pattern; made while its module is imported."""
     made = REGISTERED[pattern] = Pattern(pattern)
     return made
 
 
 def token(pattern: AnyStr) -> Token[AnyStr]:
-    """A registered token; made while its module is imported."""
+    """Return a registered token; made while its module is imported."""
     made = Token(pattern)
     REGISTERED[pattern] = made
     return made
@@ -198,12 +198,12 @@ def token(pattern: AnyStr) -> Token[AnyStr]:
 
 @lru_cache(maxsize=256)
 def one_off(pattern: str) -> Pattern:
-    """A pattern of parts that are known at run time only. Raises `BadPattern`."""
+    """Return a pattern of parts that are known at run time only. Raises `BadPattern`."""
     return Pattern(pattern)
 
 
 def escape(text: str) -> str:
-    """A pattern that matches exactly `text`."""
+    """Return a pattern that matches exactly `text`."""
     return str(re2.escape(text.translate(_SURROGATES)))
 
 

@@ -104,12 +104,12 @@ class Lookups:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The images, as a Dockerfile names them."""
+        """Return the images, as a Dockerfile names them."""
         return tuple(sorted({image for image, _ in self._begun.values()}))
 
     @property
     def until(self) -> float | None:
-        """The time limit of the oldest lookup, by the same clock; None without one, and while a step runs."""
+        """Return when the oldest lookup times out; None without a lookup, or while a step runs."""
         if not self._begun or self._working:
             return None
         oldest = min(begun for _, begun in self._begun.values())

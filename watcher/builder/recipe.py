@@ -79,7 +79,7 @@ class Recipe:
 
     @property
     def repository(self) -> str:
-        """The image reference without its tag."""
+        """Return the image reference without its tag."""
         head, colon, tag = self.image.rpartition(":")
         return head if colon and "/" not in tag else self.image
 
@@ -89,12 +89,12 @@ class Recipe:
 
     @property
     def builder_tag(self) -> str:
-        """The reference of the newest exported builder-stage image."""
+        """Return the reference of the newest exported builder-stage image."""
         return f"{self.repository}:builder"
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """The references of the image in the compose file: they name the live image."""
+        """Return the references of the image in the compose file: they name the live image."""
         return tuple(dict.fromkeys((self.image, *self.tags)))
 
     def builder_name(self, image: str) -> str:

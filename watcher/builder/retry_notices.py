@@ -27,8 +27,8 @@ def recovery_notice(
     summary = failed.failure.summary
     if strategy is BuildStrategy.OWN_MODULES and history.skips_module_cache(text):
         return "info", (
-            f"{dockerfile} finds its modules only where the image has them: from now on no module cache is "
-            f"mounted over them ({summary})"
+            f"{dockerfile} needs the modules in the image's own folder: from now on no module cache is "
+            f"mounted over it ({summary})"
         )
     if strategy is BuildStrategy.PLAIN:
         left = "left alone from now on" if history.builds_original(text) else "tried again next time"

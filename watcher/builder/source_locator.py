@@ -26,7 +26,7 @@ class SourceLocator:
 
     @property
     def dockerfile(self) -> str:
-        """The path of the Dockerfile as the user knows it."""
+        """Return the path of the Dockerfile as the user knows it."""
         if self._recipe.inline is not None:
             return "dockerfile_inline"
         return self._in_project(self._recipe.dockerfile)

@@ -112,7 +112,7 @@ class StepCounter:
 
     @property
     def cached(self) -> int:
-        """Those of the steps that were in the cache."""
+        """Return those of the steps that were in the cache."""
         return sum(self._cached.values())
 
     def _count_layer(self, event: StepStatus, name: str) -> None:

@@ -68,17 +68,17 @@ class FailedBuild:
 
     @property
     def misread(self) -> bool:
-        """Whether the frontend could not parse the text."""
+        """Return whether the frontend could not parse the text."""
         return not self.step and "parse" in self.reason
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two builds with the same failure have in common; numbers, of processes and folders, differ."""
+        """Return the failure without numbers, which differ between two builds with the same failure."""
         return self.step, _NUMBERS.sub("#", self.failure.summary)
 
     @property
     def of_the_tree(self) -> bool:
-        """Whether the compiler, or go's loader, reported a mistake in the tree: it is the user's."""
+        """Return whether the compiler, or go's loader, reported a mistake in the tree: it is the user's."""
         if self.failure.kind != "compile":
             return False
         if any(_HEADING.match(line) for line in self.failure.lines):
@@ -89,13 +89,13 @@ class FailedBuild:
 
     @property
     def lacks_module(self) -> bool:
-        """Whether a module can be missing because our module cache hides it."""
+        """Return whether a module can be missing because our module cache hides it."""
         lines = (self.reason, self.failure.summary, *self.failure.lines)
         return self.modules_mounted and any(_MODULE.search(line) for line in lines)
 
     @property
     def lacks_network(self) -> bool:
-        """Whether the build seems to have missed a network."""
+        """Return whether the build seems to have missed a network."""
         return any(_NO_NETWORK.search(line) for line in (self.reason, *self.failure.lines))
 
 

@@ -103,7 +103,7 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is gone."""
+        """Return whether the connection is gone."""
         return self._connection.failure is not None
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class Client:
         resolve_mode: str = "local",
         credentials: CredentialsFor | None = None,
     ) -> ResolvedImage:
-        """The image that a build with `FROM reference` would start from; a registry is asked as by a build.
+        """Return the image that a build with `FROM reference` starts from; ask a registry as a build does.
 
         `reference` is a full one, like `docker.io/library/alpine:latest`, `platform` as in `linux/arm64`;
         empty is the engine's own. Raises `SolveFailed` if there is no image, `ConnectError` if the
@@ -158,12 +158,12 @@ class Client:
         )
 
     async def workers(self) -> list[Worker]:
-        """The workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""
+        """Return the workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""
         answer = await self._channel.unary(_LIST_WORKERS, b"")
         return [parse_worker(record) for record in ListWorkersResponse.FromString(answer).record]
 
     async def disk_usage(self, filters: Sequence[str] = ()) -> list[UsageInfo]:
-        """The records of the build cache that match one of the filters, all without any.
+        """Return the records of the build cache that match one of the filters, all without any.
 
         A filter is a comma-separated conjunction in BuildKit's syntax, like `type==exec.cachemount` or
         `id~=^abc,private`. Raises `ConnectError` or `RpcError`.

@@ -133,7 +133,7 @@ class _Jobs:
         return job
 
     async def wait(self, job: asyncio.Future[_T]) -> _T:
-        """The result of a job. Raises `_JobFailed`."""
+        """Return the result of a job. Raises `_JobFailed`."""
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -292,7 +292,7 @@ class _Contents:
 
 
 def _read_values(metadata: Mapping[str, Sequence[str]], key: str) -> tuple[str, ...]:
-    """The values of a key, decoded if the engine marks them as encoded (`decodeOpts` in filesync.go)."""
+    """Return the values of a key, decoded if the engine marks them so (`decodeOpts` in filesync.go)."""
     values = metadata.get(key, ())
     if next(iter(metadata.get(f"{key}-encoded", ())), "") in ("1", "t", "T", "true", "TRUE", "True"):
         return tuple(unquote_plus(value, errors="surrogateescape") for value in values)

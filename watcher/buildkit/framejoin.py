@@ -25,7 +25,7 @@ class FrameJoiner:
         self._lost = False  # a frame that breaks the rules was seen: what follows is h2's to refuse
 
     def feed(self, data: bytes) -> bytes:
-        """What is to be handed on now: all frames that are complete."""
+        """Return the frames that are complete with `data`; keep the rest for the next call."""
         if self._lost:
             return data
         out: list[bytes] = []

@@ -28,7 +28,7 @@ class FrontendResult:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the frontend read nothing outside of the build, such as a URL."""
+        """Return whether the frontend read nothing outside of the build, such as a URL."""
         sources = [op.source for op in map(Op.FromString, self.definition.ops) if op.HasField("source")]
         return bool(sources) and all(each.identifier.startswith(_REUSABLE) for each in sources)
 

@@ -31,7 +31,7 @@ Metadata = Sequence[tuple[str, str]]
 
 
 def frame_message(message: bytes) -> bytes:
-    """The message with gRPC's prefix, ready to be joined with others."""
+    """Return the message with gRPC's prefix, ready to be joined with others."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -42,7 +42,7 @@ class _Messages:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """All messages that are complete with these bytes. Raises `ProtocolError` for a compressed one."""
+        """Return the messages that are complete now. Raises `ProtocolError` for a compressed one."""
         buffer = self._buffer
         buffer += data
         at = 0
@@ -60,7 +60,7 @@ class _Messages:
 
     @property
     def empty(self) -> bool:
-        """Whether no part of a message is waiting for the rest."""
+        """Return whether no part of a message is waiting for the rest."""
         return not self._buffer
 
 
@@ -78,7 +78,7 @@ class _Messenger:
             await self._stream.send(framed)
 
     async def _receive_message(self) -> list[bytes]:
-        """The messages that have arrived, at least one; empty when the other side has ended."""
+        """Return the messages that have arrived, at least one; empty when the other side has ended."""
         while data := await self._stream.receive():
             messages = self._messages.feed(data)
             if messages:
@@ -223,7 +223,7 @@ class Server:
 
 
 def answer_unary(respond: Callable[[bytes], Awaitable[bytes]]) -> Handler:
-    """A handler that answers one message with one message. `respond` can raise `RpcError`."""
+    """Return a handler that answers one message with one message. `respond` can raise `RpcError`."""
 
     async def handle(call: ServerCall) -> None:
         requests: list[bytes] = []
@@ -237,7 +237,7 @@ def answer_unary(respond: Callable[[bytes], Awaitable[bytes]]) -> Handler:
 
 
 def _read_request(headers: Headers) -> tuple[str, dict[str, list[str]]]:
-    """The method and the metadata of a request. File names in metadata are not always UTF-8."""
+    """Return the method and the metadata of a request. File names in metadata are not always UTF-8."""
     metadata: dict[str, list[str]] = {}
     for name, value in headers:
         metadata.setdefault(name.decode("ascii", "replace"), []).append(

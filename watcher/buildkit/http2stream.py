@@ -88,12 +88,12 @@ class Http2Stream:
 
     @property
     def trailers(self) -> Headers:
-        """The peer's trailers, empty if none came; complete once `receive` returned empty."""
+        """Return the peer's trailers, empty if none came; complete once `receive` returned empty."""
         return self._trailers or []
 
     @property
     def finished(self) -> bool:
-        """Whether both sides have ended the stream, or it was reset."""
+        """Return whether both sides have ended the stream, or it was reset."""
         return (self._ended and self._sent_end) or self._reset_by_peer is not None
 
     def send_headers(self, headers: Iterable[tuple[str, str]], *, end: bool = False) -> None:

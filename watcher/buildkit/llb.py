@@ -54,7 +54,7 @@ def redirect_sources(definition: Definition, markers: Mapping[str, str]) -> Defi
     ops = {digest_of(data): Op.FromString(data) for data in definition.ops}
 
     def other(marker: str, main: str) -> str:
-        """The digest of the source that takes the place of the main context's."""
+        """Return the digest of the source that takes the place of the main context's."""
         if marker not in made:
             op = Op.FromString(ops[main].SerializeToString())
             name = markers[marker]
@@ -95,7 +95,7 @@ def redirect_sources(definition: Definition, markers: Mapping[str, str]) -> Defi
 
 
 def _split_marker(path: str, markers: Mapping[str, str]) -> tuple[str, str] | None:
-    """The marker above a path, and the path from there on."""
+    """Return the marker above a path, and the path from there on."""
     for marker in markers:
         if path == marker or path.startswith(f"{marker}/"):
             return marker, path[len(marker) :] or "/"
@@ -103,7 +103,7 @@ def _split_marker(path: str, markers: Mapping[str, str]) -> tuple[str, str] | No
 
 
 def rewrite_ops(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
-    """A copy with operations changed by `change`, which returns whether it did; None if none was.
+    """Return a copy with operations changed by `change`, which returns whether it did; None if none was.
 
     Bytes stay as they are, or become what Go would write: newer BuildKits name a step by the digest of what
     they marshal again, not of what they were sent (moby/buildkit, solver/llbsolver/vertex.go,
@@ -168,5 +168,5 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def digest_of(data: bytes) -> str:
-    """The name of an operation."""
+    """Return the name of an operation."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -52,7 +52,7 @@ class _StatEncoder:
         self._modes: dict[int, int] = {}
 
     def encode(self, entry: ContextEntry) -> bytes:
-        """The STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
+        """Return the STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
 
         Owner and extended attributes are left out, as the docker CLI does: the cache key must not depend on
         the user who saved a file.
@@ -73,7 +73,7 @@ class _StatEncoder:
 
 
 def data_packet(index: int, data: bytes) -> tuple[bytes, bytes]:
-    """A piece of the contents of the entry with this index; an empty one ends them.
+    """Return a piece of the contents of the entry with this index; an empty one ends them.
 
     Returned in two parts to join, which saves one copy of the contents: a field of bytes is last in a
     message and is its tag, its length and the bytes themselves.
@@ -85,7 +85,7 @@ def data_packet(index: int, data: bytes) -> tuple[bytes, bytes]:
 
 
 def whole_file(index: int, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The packets of a file that is sent in one piece, including the one that ends it, to be joined."""
+    """Return the packets of a file that is sent in one piece, including the one that ends it."""
     head = _data_head(index)
     end = b"\0" + len(head).to_bytes(4, "big") + head
     if not data:
@@ -100,7 +100,7 @@ def _data_head(index: int) -> bytes:
 
 
 def _write_varint(number: int) -> bytes:
-    """A number as protobuf writes it: seven bits at a time, the lowest first."""
+    """Return a number as protobuf writes it: seven bits at a time, the lowest first."""
     if number < 0x4000:  # nearly all of them
         return bytes((number & 0x7F | 0x80, number >> 7)) if number > 0x7F else bytes((number,))
     out = bytearray()
@@ -118,7 +118,7 @@ class StatPackets:
         self._kept: OrderedDict[Hashable, dict[str, tuple[ContextEntry, bytes]]] = OrderedDict()
 
     def encode(self, purpose: Hashable, entries: Iterable[ContextEntry]) -> bytes:
-        """The packets of all entries in order; they replace those that were kept for the same `purpose`."""
+        """Return the packets of all entries in order, and keep them for `purpose` in place of older ones."""
         kept = self._kept.pop(purpose, {})
         now: dict[str, tuple[ContextEntry, bytes]] = {}
         encoder = _StatEncoder()

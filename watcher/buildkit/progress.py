@@ -110,7 +110,7 @@ Progress = StepStarted | StepFinished | StepLog | StepStatus | StepWarning
 
 
 def parse_step(digest: str, name: str, line: int = 0) -> Step:
-    """The step that a vertex's name describes."""
+    """Return the step that a vertex's name describes."""
     match = _NAME.match(name)
     if match is None:
         return Step(digest, name, "", 0, 0, line)
@@ -142,7 +142,7 @@ class _Output:
         self._rest = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str | None:
-        """The lines that are complete with these bytes, without the last line break; None if none is."""
+        """Return the lines that are complete now, without the last line break; None if there is none."""
         text = self._rest + self._decoder.decode(data, final)
         if final:
             self._rest = ""
@@ -188,12 +188,12 @@ class ProgressReader:
 
     @property
     def began(self) -> bool:
-        """Whether there was any message."""
+        """Return whether there was any message."""
         return bool(self._vertices)
 
     @property
     def failure(self) -> tuple[Step | None, tuple[str, ...]]:
-        """The step that failed and the lines that it wrote; None and nothing if none did."""
+        """Return the step that failed and the lines that it wrote; None and nothing if none did."""
         if self._failed is None:
             return None, ()
         return self._failed.step, tuple(self._failed.lines)

@@ -45,7 +45,7 @@ class UsageInfo:
 
 
 def parse_worker(record: WorkerRecord) -> Worker:
-    """The worker that a record describes."""
+    """Return the worker that a record describes."""
     platforms = (
         "/".join(filter(None, (each.OS, each.Architecture, each.Variant))) for each in record.platforms
     )
@@ -59,7 +59,7 @@ def parse_worker(record: WorkerRecord) -> Worker:
 
 
 def parse_cache_record(record: UsageRecord) -> UsageInfo:
-    """The cache record that a message describes."""
+    """Return the cache record that a message describes."""
     return UsageInfo(
         id=record.ID,
         kind=record.RecordType or "regular",

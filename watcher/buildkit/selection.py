@@ -81,7 +81,7 @@ class _Follower:
         self._resolved: set[str] = set()
 
     def follow(self, paths: Iterable[str]) -> list[str] | None:
-        """The paths and everything that links on the way lead to; None if that is the whole context."""
+        """Return the paths and the targets of links on the way; None if that is the whole context."""
         for path in paths:
             self._append_entry(path)
         return _without_nested(sorted(self._resolved))
@@ -105,7 +105,7 @@ class _Follower:
                 return
 
     def _resolve_links(self, path: str) -> list[str]:
-        """Where `path`, or each name that its last component matches as a glob, links to."""
+        """Return where `path`, or each name that its last component matches as a glob, links to."""
         parent, _, name = path.rpartition("/")
         if not has_wildcard(name):
             return self._resolve_link(path)
@@ -134,7 +134,7 @@ class _Follower:
 
 
 def _without_nested(paths: Sequence[str]) -> list[str] | None:
-    """The sorted paths without those below another one; None if one of them is the root (`dedupePaths`)."""
+    """Return the paths, sorted, without those below another one; None for the root (`dedupePaths`)."""
     kept: list[str] = []
     last = ""
     for path in paths:

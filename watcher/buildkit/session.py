@@ -109,7 +109,7 @@ class _Tunnel:
         self._call = call
 
     async def read(self) -> bytes:
-        """The next bytes from the engine; empty when it has ended the session."""
+        """Return the next bytes from the engine; empty when it has ended the session."""
         messages = await self._call.receive()
         return b"".join(BytesMessage.FromString(message).data for message in messages)
 
@@ -134,7 +134,7 @@ async def _serve_on(_request: bytes) -> bytes:
 
 
 def registry_logins(credentials: CredentialsFor | None, workers: Executor) -> dict[str, Handler]:
-    """The handler of `moby.filesync.v1.Auth/Credentials`; empty credentials mean an anonymous login."""
+    """Return the handler of `moby.filesync.v1.Auth/Credentials`; empty credentials log in anonymously."""
     loop = asyncio.get_running_loop()
 
     async def respond(request: bytes) -> bytes:
@@ -148,7 +148,7 @@ def registry_logins(credentials: CredentialsFor | None, workers: Executor) -> di
 
 
 def build_secrets(values: Mapping[str, bytes | Path], workers: Executor) -> dict[str, Handler]:
-    """The handler of `moby.buildkit.secrets.v1.Secrets/GetSecret`; files are read when they are asked for."""
+    """Return the handler of `moby.buildkit.secrets.v1.Secrets/GetSecret`; it reads files on request."""
     loop = asyncio.get_running_loop()
 
     async def respond(request: bytes) -> bytes:
@@ -173,7 +173,7 @@ def build_secrets(values: Mapping[str, bytes | Path], workers: Executor) -> dict
 def take_output(
     file: BinaryIO, workers: Executor, on_failure: Callable[[Exception], None]
 ) -> dict[str, Handler]:
-    """The handler of `moby.filesync.v1.FileSend/DiffCopy`: writes what an exporter sends into a file.
+    """Return the handler of `moby.filesync.v1.FileSend/DiffCopy`: writes what an exporter sends into a file.
 
     (moby/buildkit, session/filesync/diffcopy.go, `writeTargetFile`.) `on_failure` is called if writing fails.
     """

@@ -115,7 +115,7 @@ class SolveRequest:
     output: BinaryIO | None = None
 
     def frontend_options(self) -> dict[str, str]:
-        """The FrontendAttrs of the Dockerfile frontend (moby/buildkit, frontend/dockerui/config.go)."""
+        """Return the attributes of the Dockerfile frontend (moby/buildkit, frontend/dockerui/config.go)."""
         attrs = {"filename": self.filename, "image-resolve-mode": self.image_resolve_mode}
         if self.target:
             attrs["target"] = self.target
@@ -132,14 +132,14 @@ class SolveRequest:
         return attrs | dict(self.frontend_attrs)
 
     def frontend_cache_key(self) -> Hashable | None:
-        """What the frontend's work can be used again for; None: for nothing."""
+        """Return what the frontend's work can be used again for; None: for nothing."""
         if not self.frontend_inputs:
             return None
         attrs = tuple(sorted(self.frontend_options().items()))
         return self.frontend_inputs, attrs, self.without_network, tuple(sorted(self.markers.items()))
 
     def to_message(self, ref: str, session: str) -> bytes:
-        """The serialized `moby.buildkit.v1.SolveRequest`."""
+        """Return the serialized `moby.buildkit.v1.SolveRequest`."""
         exporter = dict(self.exporter_attrs)
         if self.names:
             exporter = {"name": ",".join(self.names)} | exporter
@@ -315,7 +315,7 @@ class _Solve:
         return SolveResult(response.ExporterResponse.get("containerimage.digest", ""))
 
     def _describe_failure(self, error: RpcError) -> str:
-        """The engine's message, or its known meaning where the message is unclear."""
+        """Return the engine's message, or its known meaning where the message is unclear."""
         if "UTF-8" in error.message and (path := self._contexts.beyond_utf8()):
             return (
                 f'the name or link target of "{path}" is not UTF-8, and this engine takes no other: '

@@ -49,7 +49,7 @@ class ContextEntry(Protocol):
 
     @property
     def linkname(self) -> str:
-        """A symbolic link's target."""
+        """Return a symbolic link's target."""
         ...
 
 
@@ -57,7 +57,7 @@ class ContextSource(Protocol):
     """The files of a context. Its methods are called from worker threads, possibly from two concurrently."""
 
     def entries(self) -> Sequence[ContextEntry]:
-        """All entries in `walk_order`, every parent directory included; the same for the length of a build.
+        """Return all entries in `walk_order`, with every parent directory; the same throughout a build.
 
         Entries that are the same objects as in an earlier build are not encoded again.
         """
@@ -70,7 +70,7 @@ class ContextSource(Protocol):
         ...
 
     def unchanged(self, path: str, fd: int, /) -> bool:
-        """Whether the open file still matches its entry; asked when the last byte has been read.
+        """Return whether the open file still matches its entry; asked when the last byte has been read.
 
         A file without a descriptor is taken to be in memory and is not asked about.
         """
@@ -83,7 +83,7 @@ class Prefiltered(Protocol):
 
     @property
     def excludes(self) -> tuple[str, ...]:
-        """The patterns, in order, as `parse_dockerignore` gives them."""
+        """Return the patterns, in order, as `parse_dockerignore` gives them."""
         ...
 
 
@@ -92,12 +92,12 @@ class ReadsWhole(Protocol):
     """A source that reads a small file in fewer calls than it takes to open one."""
 
     def read(self, path: str, /) -> bytes:
-        """All of a file. Raises `ContextChanged` if it does not, or no longer does, match its entry."""
+        """Return the bytes of a file. Raises `ContextChanged` if it does not match its entry."""
         ...
 
 
 def walk_order(path: str) -> bytes:
-    """A sort key that gives the order of Go's `filepath.WalkDir`: name by name, parents before children."""
+    """Return a sort key for the order of Go's `filepath.WalkDir`: by names, parents before children."""
     return os.fsencode(path).replace(b"/", b"\0")
 
 
@@ -128,11 +128,11 @@ class MemorySource:
         self._entries = sorted(entries, key=lambda entry: walk_order(entry.path))
 
     def entries(self) -> Sequence[ContextEntry]:
-        """The files and the directories that they are in."""
+        """Return the files and the directories that they are in."""
         return self._entries
 
     def open(self, path: str) -> BinaryIO:
-        """The contents."""
+        """Return the contents."""
         return io.BytesIO(self._files[path])
 
     def unchanged(self, _path: str, _fd: int, /) -> bool:
@@ -141,12 +141,12 @@ class MemorySource:
 
 
 def _time_of(data: bytes) -> int:
-    """A time (nanoseconds since 1970, before 2006) that follows from the contents."""
+    """Return a time (nanoseconds since 1970, before 2006) that follows from the contents."""
     return int.from_bytes(sha256(data).digest()[:8], "big") >> 4
 
 
 def read_whole(root: str | Path, path: str, size: int, unchanged: Callable[[str, int], bool]) -> bytes:
-    """The `size` bytes of the file `path` below `root`, with as few calls as can be.
+    """Return the `size` bytes of the file `path` below `root`, with as few calls as can be.
 
     Raises `ContextChanged` if it has not that size, or `unchanged` says no when all has been read: whoever
     writes after that was not in what was read. Raises `OSError` if the very file cannot be read.

@@ -28,7 +28,7 @@ _LONGEST = 256 * 1024  # bytes of a message that OpenSSH's agent takes
 
 
 def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
-    """The handlers of `moby.sshforward.v1.SSH` for agents by id; none without agents.
+    """Return the handlers of `moby.sshforward.v1.SSH` for agents by id; none without agents.
 
     An engine that finds no handler reports that no agent is forwarded.
     """
@@ -76,7 +76,7 @@ class _Requests:
         self._bytes = bytearray()
 
     async def next(self) -> bytes | None:
-        """The next message with its length before it; None at the end. Raises `RpcError` for a wrong one."""
+        """Return the next message with its length; None at the end. Raises `RpcError` for a wrong one."""
         while (end := self._end_connection()) is None:
             batch = await self._call.receive()
             if not batch:
@@ -87,7 +87,7 @@ class _Requests:
         return message
 
     def _end_connection(self) -> int | None:
-        """Where the first message ends, None while it is not complete."""
+        """Return where the first message ends, None while it is not complete."""
         if len(self._bytes) < _LENGTH:
             return None
         size = int.from_bytes(self._bytes[:_LENGTH], "big")

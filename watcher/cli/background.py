@@ -134,7 +134,7 @@ def _start_service(root: Path, arguments: Sequence[str]) -> str:
     if not has_service(root):
         return ""
     if arguments:
-        text = "its service is not used, because it has options of its own"
+        text = "the installed service is not started: its options are its own"
         print(f"watcher: {text}: `watcher service install OPTIONS` changes them", file=sys.stderr)
         return ""
     return f"by its service; log: {ServiceManager(root).start()}"

@@ -52,7 +52,7 @@ class Target:
 
     @property
     def root(self) -> Path:
-        """The project folder, absolute; raises ConfigError when it is relative to a folder that is gone."""
+        """Return the absolute project folder; raises ConfigError if it is relative to a deleted folder."""
         try:
             return self.project.expanduser().resolve()
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links; no home folder

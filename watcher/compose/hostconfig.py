@@ -64,7 +64,7 @@ def block_io_limits(given: BlockIo) -> dict[str, Any]:
 
 
 def security_options(spec: ServiceSpec) -> dict[str, Any]:
-    """What the container may do, and which devices it has."""
+    """Return what the container may do, and which devices it has."""
     body = drop_empty(
         CapAdd=list(spec.cap_add),
         CapDrop=list(spec.cap_drop),

@@ -68,7 +68,7 @@ class Configuration:
 
 
 def read(settings: Settings, seen: dict[Path, None] | None = None) -> Configuration:
-    """The configuration with these settings; raises ConfigError. `seen` is filled as by `compose.load`."""
+    """Return the configuration with these settings; raises ConfigError. See `compose.load` for `seen`."""
     since = time.time_ns()
     return Configuration(settings, compose_project(settings, seen), since)
 
@@ -105,13 +105,13 @@ def _with(settings: Settings, path: tuple[str, ...], value: Any) -> Settings:
 
 
 def files_of(settings: Settings, read: Iterable[Path]) -> tuple[Path, ...]:
-    """The files whose change may change the configuration: `read` or looked for, and those that may come."""
+    """Return the files that can change the configuration: those in `read`, and those that may appear."""
     names = (TOML_NAME,) if settings.compose_file else (TOML_NAME, *compose.FILE_NAMES)
     return tuple(dict.fromkeys((*(settings.root / name for name in names), *read)))
 
 
 def stamps(files: Iterable[Path]) -> Stamps:
-    """What tells a file's content from another one; None where there is no such file."""
+    """Return what tells a file's content from another one; None where there is no such file."""
     return {path: _stamp(path) for path in files}
 
 
@@ -129,7 +129,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _gone(file: Path) -> str:
-    """What to say of a compose file that is none any more, and what can be done about it."""
+    """Return what to say of a compose file that is none any more, and what can be done about it."""
     if os.path.lexists(file):
         return "it is a link that leads nowhere" if not file.exists() else "it is not a regular file any more"
     others = [name for name in compose.FILE_NAMES if name != file.name and (file.parent / name).is_file()]
@@ -217,7 +217,7 @@ class ConfigurationWatch:
         await self._use(self._changed, found)
 
     def _elsewhere(self) -> str:
-        """Where the project's path leads, when that is not the folder that is watched."""
+        """Return where the project's path leads, when that is not the folder that is watched."""
         try:
             root = str(self.configuration.settings.root)
         except ConfigError:
@@ -225,7 +225,7 @@ class ConfigurationWatch:
         return "" if root == self._root else root
 
     async def _has_moved(self) -> bool:
-        """Whether the project's path leads elsewhere. Everything known is of the folder that it led to."""
+        """Return whether the project's path leads to another folder than the one that is watched."""
         before, self._moved_to = self._moved_to, self._elsewhere()
         if self._moved_to and self._moved_to != before:
             text = f"project leads to {self._moved_to} now, not to {self._root}: start the watcher again"
@@ -276,7 +276,7 @@ class ConfigurationWatch:
             self._seen = {**known, **unchanged_since(first, since)}
 
     async def _stamps(self, files: Iterable[Path] | None = None) -> Stamps:
-        """The stamps of the files; those that are known, when a file system does not answer."""
+        """Return the stamps of the files; those that are known, when a file system does not answer."""
         wanted = self._files if files is None else tuple(files)
         try:
             return await in_thread(lambda: stamps(wanted), "the files of the configuration")
@@ -316,7 +316,7 @@ class ConfigurationWatch:
         return find_concerned(force, settings, load, managed)
 
     def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
-        """The files as they are, and settings that wait for the next start; raises ConfigError."""
+        """Return the files as they are, and settings that wait for the next start; raises ConfigError."""
         force = self.configuration
         settings, late = merge(force.settings, force.settings.reload())
         file = force.compose.file

@@ -258,11 +258,11 @@ class Daemon:
             )
 
     def _explain(self, name: str) -> Unavailable:
-        """What the front tells a client that could not be answered."""
+        """Return what the front tells a client that could not be answered."""
         return unavailable(self.board.service(name), self.board.status.engine)
 
     def _fronts(self, name: str) -> tuple[Front, ...]:
-        """The fronts of a service."""
+        """Return the fronts of a service."""
         service = self.services.get(name)
         return tuple(service.fronts.values()) if service else ()
 

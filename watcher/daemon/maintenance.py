@@ -22,7 +22,7 @@ class Prunes(Protocol):
     """Removes what is stale."""
 
     def became_short(self) -> bool:
-        """Whether the engine's disk has become short of room since the last prune."""
+        """Return whether the engine's disk has become short of room since the last prune."""
         ...
 
     async def prune(self) -> PruneReport:

@@ -19,7 +19,7 @@ _TCP = regex.compile(
 
 
 def protocol_of(spec: ServiceSpec, port: int, deploy: DeploySettings) -> PortProtocol:
-    """What the front takes `port` (of the container) for.
+    """Return what the front takes `port` (of the container) for.
 
     `deploy.protocols` says it for one port, `deploy.protocol` for all; then the compose file, `app_protocol`.
     A name there that is not known is no reason to guess: then each connection is looked at.

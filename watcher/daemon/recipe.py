@@ -30,7 +30,7 @@ def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
 
 
 def agents_of(spec: ServiceSpec) -> dict[str, Path]:
-    """The sockets of the SSH agents that builds may use, by id. Raises ConfigError for what is none.
+    """Return the sockets of the SSH agents that builds may use, by id. Raises ConfigError for what is none.
 
     Whether one answers, the build will find. Only who builds needs them: no part of `recipe_of`.
     """
@@ -49,7 +49,7 @@ def agents_of(spec: ServiceSpec) -> dict[str, Path]:
 
 
 def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) -> Recipe:
-    """What decides the service's image; raises ConfigError when it has no build section.
+    """Return what decides the service's image; raises ConfigError when it has no build section.
 
     `native` is the engine's own platform; empty when there is no engine to ask.
     """
@@ -93,7 +93,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
 
 
 def _contexts(spec: ServiceSpec, build: BuildSpec) -> dict[str, Path]:
-    """The folders that the build reads beside its own context; raises ConfigError for one that is missing."""
+    """Return the folders of additional contexts; raises ConfigError for one that is missing."""
     found = {name: Path(place) for name, place in build.additional_contexts.items() if place.startswith("/")}
     for name, path in found.items():
         if not path.is_dir():
@@ -103,7 +103,7 @@ def _contexts(spec: ServiceSpec, build: BuildSpec) -> dict[str, Path]:
 
 
 def platform_of(spec: ServiceSpec, native: str) -> str:
-    """The platform to build for: of several the engine's own (`native`), if it is one of them.
+    """Return the platform to build for: of several the engine's own (`native`), if it is one of them.
 
     One container runs of the image: the others are for those who publish it.
     """
@@ -120,7 +120,7 @@ def _cache(given: Mapping[str, str]) -> CacheImport:
 
 
 def _entitlements(build: BuildSpec) -> tuple[str, ...]:
-    """What a build may do beyond the normal; the host's network has to be asked for twice."""
+    """Return what a build may do beyond the normal; the host's network has to be asked for twice."""
     host = ("network.host",) if build.network == "host" else ()
     return tuple(dict.fromkeys((*build.entitlements, *host)))
 
@@ -130,7 +130,7 @@ def _secret(source: SecretSource) -> bytes | Path:
 
 
 def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
-    """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
+    """Return what has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
     contexts = build.additional_contexts.items()
     attrs = {f"context:{name}": place for name, place in contexts if not place.startswith(("/", _IMAGE))}
     if build.extra_hosts:

@@ -34,12 +34,12 @@ class ManagedService(Protocol):
 
     @property
     def has_failed(self) -> bool:
-        """Whether the tree as it is now is known to fail."""
+        """Return whether the tree as it is now is known to fail."""
         ...
 
     @property
     def is_current(self) -> bool:
-        """Whether the tree as it is now is live, or paused by hand."""
+        """Return whether the tree as it is now is live, or paused by hand."""
         ...
 
 
@@ -158,9 +158,9 @@ class OrderedDeployer:
         return self._waits_for_turn or self._deployer.waiting
 
     async def deploy(self, revision: str, image: str) -> Deployed:
-        """Deploy, at the first time only once its turn has come; see `ContainerDeployer.deploy`.
+        """Deploy; see `ContainerDeployer.deploy`. The first deploy waits for the service's dependencies.
 
-        What runs already and stays as it is waits for nothing: a job that failed does not concern it.
+        A container that runs and need not be replaced does not wait, not even for a job that failed.
         """
         if same := await self._deployer.keep_unchanged(revision, image):
             self._has_started = True

@@ -13,7 +13,7 @@ _BUILD_KINDS = frozenset({"compile", "build"})
 
 
 def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailable:
-    """What to say, judged by what is known of the service and the engine.
+    """Return what to say, judged by what is known of the service and the engine.
 
     Waiting is pointless only where nothing is under way that could end it: the tree is known to fail, or
     building was paused. A live container that is silent for a moment is always waited for, and one that

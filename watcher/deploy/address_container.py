@@ -68,12 +68,12 @@ class AddressContainer:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The address container's id, when there is one."""
+        """Return the address container's id, when there is one."""
         return (self._id,) if self._id else ()
 
     @property
     def busy(self) -> bool:
-        """Whether one is being created and has no known id yet."""
+        """Return whether one is being created and has no known id yet."""
         return self._making.locked()
 
     # The container.

@@ -37,7 +37,7 @@ class ComposeContainer:
 
     @property
     def name(self) -> str:
-        """The name that the live container has."""
+        """Return the name that the live container has."""
         return self.spec.default_name
 
     @property
@@ -57,7 +57,7 @@ class ComposeContainer:
 
     @cached_property
     def published(self) -> Published:
-        """Where the compose file publishes them."""
+        """Return where the compose file publishes them."""
         return compose.published(self.spec)
 
     @property
@@ -68,7 +68,7 @@ class ComposeContainer:
 
     @property
     def exclusive(self) -> bool:
-        """Whether no two of them can run at once, because a port or an address has one user."""
+        """Return whether no two of them can run at once, because a port or an address has one user."""
         return bool(self.spec.side_by_side_conflicts)
 
     @property
@@ -80,7 +80,7 @@ class ComposeContainer:
 
     @property
     def completes(self) -> bool:
-        """Whether it is a job: others wait until it has ended with exit status 0."""
+        """Return whether it is a job: others wait until it has ended with exit status 0."""
         return self.service in compose.find_jobs(self.compose_project.services.values())
 
     @property
@@ -91,13 +91,13 @@ class ComposeContainer:
 
     @property
     def network(self) -> str | None:
-        """The service's first network, which the watcher's own container joins; None: loopback ports do."""
+        """Return the network that the watcher's own container joins; None where loopback ports suffice."""
         networks = self.spec.networks
         return networks[0].network if self.own and networks else None
 
     @property
     def listening(self) -> Published:
-        """Where fronts listen: as published, but within a container on all of its addresses."""
+        """Return where fronts listen: as published, but within a container on all of its addresses."""
         if self.network is None:
             return self.published
         return {
@@ -119,12 +119,12 @@ class ComposeContainer:
 
     @property
     def platform(self) -> str | None:
-        """The platform that the compose file asks for."""
+        """Return the platform that the compose file asks for."""
         return self.spec.platform or None
 
     @property
     def _is_called(self) -> bool:
-        """Whether other services can look it up by name."""
+        """Return whether other services can look it up by name."""
         project = self.compose_project
         return (
             len(project.services) > 1
@@ -134,7 +134,7 @@ class ComposeContainer:
 
     @cached_property
     def address_endpoints(self) -> Mapping[str, Mapping[str, Any]]:
-        """The endpoints of its address container; none if it needs none, or cannot have one."""
+        """Return the endpoints of its address container; none if it needs none, or cannot have one."""
         wanted = self.address and self._is_called and not self.completes
         return compose.address_endpoints(self.spec) if wanted and not self._address_conflicts else {}
 
@@ -154,7 +154,7 @@ class ComposeContainer:
 
     @property
     def address_notice(self) -> str:
-        """What a user should know if other services can call it and it has no address container; or empty."""
+        """Return a notice if other services can call it and it has no address container; else empty."""
         wanted = self.address and self._is_called and not self.completes and bool(self.spec.networks)
         if not wanted or not self._address_conflicts:
             return ""
@@ -165,7 +165,7 @@ class ComposeContainer:
         )
 
     def allows_pause_container(self, *, named: bool) -> bool:
-        """Whether a pause container can hold its network.
+        """Return whether a pause container can hold its network.
 
         Nothing listens on a pause container's network until then: no other service must find it by name.
         """
@@ -181,7 +181,7 @@ class ComposeContainer:
         *,
         named: bool = True,
     ) -> Mapping[str, Any]:
-        """The Engine API's body for creating it; other ports than TCP are published as the file has it."""
+        """Return the Engine API's body to create it; ports other than TCP are published as in the file."""
         known = self.dependencies.containers.hashes.known_hash(self.spec)
         own = compose.compose_labels(
             self.compose_project, self.spec, config_hash=known or self.digest, image_id=image
@@ -199,7 +199,7 @@ class ComposeContainer:
     def pause_config(
         self, image: str, publish: Published, own_labels: Mapping[str, str], *, named: bool = True
     ) -> Mapping[str, Any]:
-        """The body for a container that only holds the network."""
+        """Return the body for a container that only holds the network."""
         body = compose.container_config(
             self.spec, image=image, name=self.name, publish=publish, labels={}, named=named
         )

@@ -15,7 +15,7 @@ from watcher.errors import Failure, UserError
 
 
 def _behind_front(recipe: ContainerRecipe) -> Published:
-    """Where a container behind the front is published: nowhere, if it is reached over its network."""
+    """Return where a container behind the front is published: nowhere, if it is reached over its network."""
     return {} if recipe.network else dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
 
 
@@ -42,7 +42,7 @@ class ContainerFactory:
         named: bool,
         needed: Collection[str],
     ) -> str:
-        """The id of a new container. `needed` are ids that keep their container whatever its name is.
+        """Return the id of a new container. `needed` are ids that keep their container whatever its name is.
 
         `named`: other services find it by the names of the service.
         `mounted` is the digest over the sources that it sees (`source_mounts.py`). Raises UserError

@@ -85,22 +85,22 @@ class Dependencies:
 
     @property
     def graph(self) -> Graph:
-        """The services and what they depend on."""
+        """Return the services and what they depend on."""
         return {name: spec.depends_on for name, spec in self.project.services.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dependencies: the services that are not managed."""
+        """Return the dependencies: the services that are not managed."""
         return tuple(name for name in self.project.services if name not in self._managed)
 
     @property
     def lasting(self) -> frozenset[str]:
-        """The dependencies that are to run for as long as the project does, not to complete."""
+        """Return the dependencies that are to run for as long as the project does, not to complete."""
         return frozenset(self.names) - self.one_shots
 
     @property
     def one_shots(self) -> frozenset[str]:
-        """The services that another one waits for to complete."""
+        """Return the services that another one waits for to complete."""
         return find_jobs(self.project.services.values())
 
     def report(self, service: str, state: NodeState) -> None:
@@ -227,14 +227,14 @@ class Dependencies:
             self._errors[name] = error
 
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
-        """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""
+        """Return what the engine has of these dependencies; nothing if the compose file changed meanwhile."""
         project = self.project
         looks = (self.containers.observe_service(project, project.services[name]) for name in names)
         found = await asyncio.gather(*looks)
         return dict(zip(names, found, strict=True)) if project is self.project else {}
 
     def _needed_state(self, name: str, observed: Observed, attempted: Collection[str]) -> NodeState:
-        """The state of a dependency, where ABSENT means that it is to be started or replaced."""
+        """Return the state of a dependency, where ABSENT means that it is to be started or replaced."""
         if name in self._tasks:
             return NodeState.STARTING
         if name in self._errors:
@@ -302,7 +302,7 @@ class Dependencies:
                 self.reports.show_line("info", f"{spec.name} is managed now: {item.name} makes way")
 
     async def find_ended(self, name: str) -> list[Container]:
-        """The containers of a dependency that ended by themselves and badly; raises WatcherError."""
+        """Return the containers of a dependency that ended by themselves and badly; raises WatcherError."""
         if name in self._tasks or name not in self.project.services:
             return []
         found = await self.containers.find_containers(self.project, name)
@@ -335,7 +335,7 @@ class Dependencies:
         self._stopped.add(container)
 
     def is_busy(self, name: str) -> bool:
-        """Whether the dependency is being started or replaced now."""
+        """Return whether the dependency is being started or replaced now."""
         return name in self._tasks
 
     async def publish_states(self) -> None:
@@ -348,7 +348,7 @@ class Dependencies:
         self.reports.publish_changes(self.project, self.names, observed, states, errors=self._errors)
 
     def _shown_state(self, name: str, observed: Observed) -> NodeState:
-        """The state to show of a dependency."""
+        """Return the state to show of a dependency."""
         if name in self._tasks:
             return NodeState.STARTING
         ended = [each.id for each in observed.containers if not (each.running or each.paused)]

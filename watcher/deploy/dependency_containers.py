@@ -45,7 +45,7 @@ class Observed:
 
     @property
     def state(self) -> NodeState:
-        """The state of all of its containers together: the worst one."""
+        """Return the state of all of its containers together: the worst one."""
         if not self.containers and not self.missing:
             return NodeState.UNUSED
         states = [container_state(each) for each in self.containers]
@@ -53,7 +53,7 @@ class Observed:
 
     @property
     def reason(self) -> str:
-        """The reason for a state that is not good: exit status or health."""
+        """Return the reason for a state that is not good: exit status or health."""
         worst = min(self.containers, key=lambda item: _WORST_FIRST.index(container_state(item)), default=None)
         if worst is None:
             return ""
@@ -132,7 +132,7 @@ class DependencyContainers:
         return Observed(tuple(found), outdated, max(0, spec.replicas - len(found)))
 
     async def _digest_of(self, project: ComposeProject, spec: ServiceSpec, item: Container, now: str) -> str:
-        """The digest of a container's configuration.
+        """Return the digest of a container's configuration.
 
         Of docker compose's own the first one seen counts, unless its label says that it had another one.
         """
@@ -146,14 +146,14 @@ class DependencyContainers:
         return self._digests[item.id]
 
     def _is_comparable(self, project: ComposeProject, item: Container) -> bool:
-        """Whether the docker compose of this machine created the container from the same files."""
+        """Return whether the docker compose of this machine created the container from the same files."""
         files = compose.config_files_label(project)
         return item.labels.get(compose.FILES_LABEL) == files and self.hashes.is_version(
             item.labels.get(compose.VERSION_LABEL, "")
         )
 
     def _may_replace(self, item: Container, spec: ServiceSpec) -> bool:
-        """Whether a container is the dependency's: labels alone prove nothing, an image can pass them on."""
+        """Return whether a container is the dependency's. Labels are no proof: an image can pass them on."""
         names = {spec.replica_name(number) for number in range(1, spec.replicas + 1)}
         other = item.labels.get(labels.DEPENDENCY, self._owner)
         if other != self._owner and lock.find_running(other):  # a copy of this project runs, and uses it too
@@ -161,7 +161,7 @@ class DependencyContainers:
         return item.name in names or self.is_own(item)
 
     def is_own(self, item: Container) -> bool:
-        """Whether a watcher of this project created the container, or this process started it."""
+        """Return whether a watcher of this project created the container, or this process started it."""
         ours = item.labels.get(labels.DEPENDENCY) == self._owner
         return item.id in self.started or (ours and labels.is_proven(item.labels, item.name, item.image))
 

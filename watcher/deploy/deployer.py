@@ -95,27 +95,27 @@ class ContainerDeployer:
 
     @property
     def recipe(self) -> ContainerRecipe:
-        """What containers are made of."""
+        """Return what containers are made of."""
         return self._traffic.recipe
 
     @property
     def policy(self) -> DeployPolicy:
-        """How patient a deploy is."""
+        """Return how patient a deploy is."""
         return self._traffic.policy
 
     @property
     def live(self) -> str | None:
-        """The revision that serves now."""
+        """Return the revision that serves now."""
         return self._traffic.live.revision if self._traffic.live else None
 
     @property
     def container(self) -> Live | None:
-        """The container that serves now."""
+        """Return the container that serves now."""
         return self._traffic.live
 
     @property
     def lost(self) -> Live | None:
-        """The container that served last, when none does."""
+        """Return the container that served last, when none does."""
         return self._traffic.lost
 
     @property

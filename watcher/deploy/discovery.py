@@ -25,7 +25,7 @@ async def find_incompatible(
 async def find_serving(
     own: OwnContainers, recipe: ContainerRecipe, policy: DeployPolicy, *, behind_front: bool
 ) -> Live | None:
-    """The container that was live when the daemon before was killed.
+    """Return the container that was live when the daemon before was killed.
 
     One that has the name was live, also when it is paused; one under another name was if it
     answers, because a container gets the traffic first and then the name. A job that has completed is live.
@@ -46,7 +46,7 @@ async def find_serving(
 
 
 async def find_stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
-    """The last good container, if it ended while no daemon looked.
+    """Return the last good container, if it ended while no daemon looked.
 
     It has the name; or one that stepped aside is there too, kept because that one had not proven itself yet.
     """
@@ -64,7 +64,7 @@ def _to_live(recipe: ContainerRecipe, found: Container) -> Live:
 
 
 def fits_strategy(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:
-    """Whether a container is published as this strategy publishes: behind the front, or directly."""
+    """Return whether a container is published as this strategy publishes: behind the front, or directly."""
     if set(backends(recipe, found, "")) != set(recipe.ports):
         return False
     wanted = {port for bound in recipe.published.values() for _, port in bound if port}

@@ -21,7 +21,7 @@ def container_lost(service: str, live: Live, failure: Failure, *, excused: bool 
 
 
 def rolled_back(service: str, live: Live, previous: Live, failure: Failure) -> DeployFinished:
-    """The one before has the traffic again, or will have once it is started."""
+    """Return the one before has the traffic again, or will have once it is started."""
     return DeployFinished(
         service=service,
         revision=live.revision,

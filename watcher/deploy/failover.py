@@ -234,7 +234,7 @@ class Failover:
             self._retirement.spawn(self.check_quietly())
 
     async def _start_again(self, previous: Live) -> bool:
-        """Whether a container that was stopped to make way serves again; if not, that is notified."""
+        """Return whether a container that was stopped to make way serves again; if not, that is notified."""
         try:
             await self._engine.start(previous.id)
             self._traffic.live = await self._wait_for_answer(previous)

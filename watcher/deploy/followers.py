@@ -47,12 +47,12 @@ class Followers:
         return with_owner_ids(spec, {name: found for name, found in live.items() if found})
 
     def report_replaced(self, service: str) -> None:
-        """Have what follows a managed service replaced: its container is another one now."""
+        """Have the followers of a managed service replaced: it has another container now."""
         if self.replace(service):
             self.on_outdated()
 
     def replace(self, name: str) -> bool:
-        """Have what follows `name` replaced; return whether dependencies are part of it."""
+        """Have the followers of `name` replaced; return whether dependencies are among them."""
         followers = find_followers(name, self._find_project().services)
         for other in followers:
             if self._is_managed(other):

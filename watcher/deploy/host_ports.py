@@ -47,13 +47,13 @@ class HostAddress(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        """The address as a compose file writes it: 127.0.0.1:53/udp."""
+        """Return the address as a compose file writes it: 127.0.0.1:53/udp."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         suffix = "" if self.protocol == "tcp" else f"/{self.protocol}"
         return f"{host}:{self.port}{suffix}".removeprefix(":")
 
     def overlaps(self, other: HostAddress) -> bool:
-        """Whether only one of the two can be listened on."""
+        """Return whether only one of the two can be listened on."""
         if (self.protocol, self.port) != (other.protocol, other.port):
             return False
         return self.host == other.host or bool({self.host, other.host} & ANYWHERE)
@@ -67,7 +67,7 @@ class ChosenPort:
     port: int
 
     def __str__(self) -> str:
-        """A sentence for the user."""
+        """Return a sentence for the user."""
         return f"port {self.wanted.container_port} is published at {self.port}, of {self.wanted.host_ports}"
 
 
@@ -113,7 +113,7 @@ class HostPorts:
         self._chosen: dict[str, tuple[ChosenPort, ...]] = {}
 
     def chosen(self, service: str) -> tuple[ChosenPort, ...]:
-        """The choices in force for a service."""
+        """Return the choices in force for a service."""
         return self._chosen.get(service, ())
 
     @contextlib.contextmanager
@@ -216,7 +216,7 @@ class HostPorts:
         raise NoFreePort(service, port, f" ({', '.join(special)})" if special else "")
 
     async def _list_published(self, service: str) -> tuple[list[HostAddress], list[HostAddress]]:
-        """What our containers of the service publish, and what all others do."""
+        """Return what our containers of the service publish, and what all others do."""
         if self._engine is None:
             return [], []
         mine = {item.id for item in await OwnContainers(self._engine, self._project, service).apps()}
@@ -227,7 +227,7 @@ class HostPorts:
         return own, others
 
     def _read_choices(self) -> Remembered:
-        """The choices of before; what cannot be read is forgotten."""
+        """Return the choices of before; what cannot be read is forgotten."""
         if self._path is None or self._remembered:
             return self._remembered
         try:

@@ -61,7 +61,7 @@ class StartCommand:
 
 
 def start_command(spec: ServiceSpec, context: Path, dockerfile: str) -> StartCommand:
-    """What the container of a service starts with: by the compose file, else by the Dockerfile.
+    """Return what the container of a service starts with: by the compose file, else by the Dockerfile.
 
     Commands of the base image and of scripts are unknown.
     """
@@ -113,7 +113,7 @@ def _commands(words: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _module_name(path: str) -> str:
-    """The program that `go run` of a module path starts."""
+    """Return the program that `go run` of a module path starts."""
     parts = path.partition("@")[0].rstrip("/").split("/")
     last = parts[-1]
     return (parts[-2] if last.startswith("v") and last[1:].isdecimal() and len(parts) > 1 else last).lower()

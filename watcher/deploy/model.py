@@ -18,7 +18,7 @@ class ContainerRecipe(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that the live container has."""
+        """Return the name that the live container has."""
         ...
 
     @property
@@ -43,12 +43,12 @@ class ContainerRecipe(Protocol):
 
     @property
     def published(self) -> Published:
-        """Where the compose file publishes these ports."""
+        """Return where the compose file publishes these ports."""
         ...
 
     @property
     def exclusive(self) -> bool:
-        """Whether two of them cannot run at once: both need the same port or address of the host."""
+        """Return whether two of them cannot run at once: both need the same port or address of the host."""
         ...
 
     @property
@@ -58,7 +58,7 @@ class ContainerRecipe(Protocol):
 
     @property
     def completes(self) -> bool:
-        """Whether it is a job: others wait until it has ended with exit status 0."""
+        """Return whether it is a job: others wait until it has ended with exit status 0."""
         ...
 
     @property
@@ -68,12 +68,12 @@ class ContainerRecipe(Protocol):
 
     @property
     def network(self) -> str | None:
-        """A network over which the container is reached by its address; None: over loopback ports."""
+        """Return a network over which the container is reached by its address; None: over loopback ports."""
         ...
 
     @property
     def platform(self) -> str | None:
-        """The platform to create it for; None for the engine's own."""
+        """Return the platform to create it for; None for the engine's own."""
         ...
 
     @property
@@ -82,7 +82,7 @@ class ContainerRecipe(Protocol):
         ...
 
     def allows_pause_container(self, *, named: bool) -> bool:
-        """Whether its network can be prepared, and shared with a pause container.
+        """Return whether its network can be prepared, and shared with a pause container.
 
         `named`: other services look the network up by the names of the service.
         """
@@ -97,7 +97,7 @@ class ContainerRecipe(Protocol):
         *,
         named: bool = True,
     ) -> Mapping[str, Any]:
-        """The Engine API's body for creating it; `joins` is the container that shares its network.
+        """Return the Engine API's body for creating it; `joins` is the container that shares its network.
 
         `named`: other services find it by the names of the service.
         """
@@ -106,7 +106,7 @@ class ContainerRecipe(Protocol):
     def pause_config(
         self, image: str, publish: Published, own_labels: Mapping[str, str], *, named: bool = True
     ) -> Mapping[str, Any]:
-        """The body for a pause container that does nothing but hold the network."""
+        """Return the body for a pause container that does nothing but hold the network."""
         ...
 
     async def prepare(self) -> None:
@@ -151,7 +151,7 @@ class Live:
     answered: bool = False  # whether a port without a front answered before it became live
 
     def as_revision(self, revision: str) -> Live:
-        """The same container, known to be of another revision too."""
+        """Return the same container, known to be of another revision too."""
         backends = {port: replace(backend, revision=revision) for port, backend in self.backends.items()}
         return replace(self, revision=revision, backends=backends)
 
@@ -178,7 +178,7 @@ class Phases:
 def backends(
     recipe: ContainerRecipe, found: Container, revision: str, ports: Collection[int] = ()
 ) -> dict[int, Backend]:
-    """Where the running container's ports are reached: over the recipe's network, or as published.
+    """Return where the running container's ports are reached: over the recipe's network, or as published.
 
     `ports` are asked for instead of the recipe's, of a container that was made by another one.
     """

@@ -14,7 +14,7 @@ from watcher.observers.events import short
 
 
 def candidate_name(recipe: ContainerRecipe, revision: str) -> str:
-    """The name of a container until it is live."""
+    """Return the name of a container until it is live."""
     return f"{recipe.name}.{short(revision)}"
 
 
@@ -23,7 +23,7 @@ def _aside_prefix(recipe: ContainerRecipe) -> str:
 
 
 def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
-    """Whether it was live and made way for another."""
+    """Return whether it was live and made way for another."""
     return found.name.startswith(_aside_prefix(recipe))
 
 

@@ -43,7 +43,7 @@ class OwnContainer:
 
     @property
     def ports(self) -> frozenset[int]:
-        """The ports of this container that clients outside reach."""
+        """Return the ports of this container that clients outside reach."""
         return frozenset(
             int(key.removesuffix("/tcp"))
             for key, bound in self._ports.items()
@@ -65,7 +65,7 @@ class OwnContainer:
                 await self._engine.disconnect(self.id, network)
 
     def holds(self, published: Published) -> bool:
-        """Whether this container takes a port that the compose file publishes, for as long as it runs."""
+        """Return whether this container occupies a port that the compose file publishes."""
         own = {number for bound in self._ports.values() for _, number in bound}
         return any(number in own for bound in published.values() for _, number in bound)
 
@@ -88,7 +88,7 @@ class OwnContainer:
 
 
 async def find_own_container(engine: Engine, root: Path = Path("/")) -> OwnContainer | None:
-    """The container that this process runs in; None outside of one, and where loopback works.
+    """Return the container that this process runs in; None outside of one, and where loopback works.
 
     `root` is the file system to read. Raises EngineUnavailable.
     """

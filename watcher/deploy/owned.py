@@ -45,19 +45,19 @@ class OwnContainers:
         return container
 
     async def apps(self) -> list[Container]:
-        """The containers that run the service, in any state; names, labels and states only."""
+        """Return the containers that run the service, in any state; names, labels and states only."""
         return await self._list_proven(self._app)
 
     async def pause_containers(self) -> list[Container]:
-        """The containers that only hold a network for one of the service."""
+        """Return the containers that only hold a network for one of the service."""
         return await self._list_proven(self._pause_filter)
 
     async def address_containers(self) -> list[Container]:
-        """The containers that have the service's names and its address."""
+        """Return the containers that have the service's names and its address."""
         return await self._list_proven(self._address_filter)
 
     async def details(self) -> list[Container]:
-        """The containers that run the service, with all that is known of them."""
+        """Return the containers that run the service, with all that is known of them."""
         found = [await self._engine.container(item.id) for item in await self.apps()]
         for item in found:
             if item and item.joined:
@@ -70,7 +70,7 @@ class OwnContainers:
         return found
 
     async def owns(self, container: str) -> bool:
-        """Whether the container is proven to be ours."""
+        """Return whether the container is proven to be ours."""
         if container not in self._proven:
             await self.apps()
             await self.pause_containers()

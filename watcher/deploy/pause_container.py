@@ -28,12 +28,12 @@ class PauseContainers:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The pause container's id, when there is one."""
+        """Return the pause container's id, when there is one."""
         return (self._ready[0],) if self._ready else ()
 
     @property
     def busy(self) -> bool:
-        """Whether one is being created and has no known id yet."""
+        """Return whether one is being created and has no known id yet."""
         return self._making.locked()
 
     async def make(self, recipe: ContainerRecipe, image: str, publish: Published, *, named: bool) -> None:
@@ -61,7 +61,7 @@ class PauseContainers:
                 await self._remove(container)
 
     async def take(self, recipe: ContainerRecipe, *, named: bool) -> str:
-        """The pause container, which is the caller's from now on; empty when there is none that fits."""
+        """Return the pause container, which the caller owns from now on; empty if none fits."""
         if self._ready is None:
             return ""
         (container, *made_by), self._ready = self._ready, None

@@ -27,7 +27,7 @@ class Replacement:
 
     @property
     def notice(self) -> str:
-        """What a user should know, to be read after the name of the service; or empty."""
+        """Return what a user should know, to be read after the name of the service; or empty."""
         waits = "other services that call it wait until the new container runs"
         return f"is replaced in place: {self.reason}; {waits}" if self.reason else ""
 

@@ -107,7 +107,7 @@ class Retirement:
         self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
 
     def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
-        """The backends of a container, each with a front that possibly has connections to it."""
+        """Return the backends of a container, each with a front that possibly has connections to it."""
         return [
             (front, backend)
             for front in self._fronts.values()

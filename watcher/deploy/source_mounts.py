@@ -44,7 +44,7 @@ class SourceMount:
     below: tuple[str, ...] = ()
 
     def covers(self, path: str) -> bool:
-        """Whether the container sees this file of the context through the mount, and it counts."""
+        """Return whether the container sees this file of the context through the mount, and it counts."""
         if self.path and path != self.path and not path.startswith(f"{self.path}/"):
             return False
         inner = path[len(self.path) :].lstrip("/")
@@ -62,7 +62,7 @@ def _is_data(path: str) -> bool:
 
 
 def source_mounts(spec: ServiceSpec, context: Path) -> tuple[SourceMount, ...]:
-    """The bind mounts of a service that cover the build context or a part of it."""
+    """Return the bind mounts of a service that cover the build context or a part of it."""
     root = os.path.realpath(context)
     found = []
     for mount in spec.mounts:
@@ -80,7 +80,7 @@ def source_mounts(spec: ServiceSpec, context: Path) -> tuple[SourceMount, ...]:
 
 
 def _within(root: str, mount: MountSpec) -> str | None:
-    """The mount's source relative to the context; None when neither holds the other."""
+    """Return the mount's source relative to the context; None when neither holds the other."""
     source = os.path.realpath(os.path.join(mount.source, mount.subpath))  # noqa: PTH118
     if source == root:
         return ""
@@ -96,7 +96,7 @@ def _below(mounts: Sequence[MountSpec], mount: MountSpec) -> Iterator[str]:
 
 
 def digest_mounted(mounts: Sequence[SourceMount], snapshot: Snapshot) -> str:
-    """A digest over the files that the mounts show to the container; empty when there are none."""
+    """Return a digest over the files that the mounts show to the container; empty when there are none."""
     lines = [
         _line(mount, entry)
         for mount in mounts

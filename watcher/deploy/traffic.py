@@ -40,12 +40,12 @@ class Traffic:
 
     @property
     def previous(self) -> Live | None:
-        """The container that takes the traffic back if the live one fails."""
+        """Return the container that takes the traffic back if the live one fails."""
         return self._previous
 
     @property
     def side_by_side(self) -> bool:
-        """Whether a new container starts side by side with the old one, or in its place."""
+        """Return whether a new container starts side by side with the old one, or in its place."""
         return bool(self.fronts) and not self.recipe.exclusive
 
     def all(self) -> Iterator[Live]:
@@ -53,7 +53,7 @@ class Traffic:
         yield from (live for live in (self.live, self._previous, self.lost) if live)
 
     def is_live(self, container: str) -> bool:
-        """Whether the container with this id serves."""
+        """Return whether the container with this id serves."""
         return self.live is not None and container == self.live.id
 
     def reconfigure(
@@ -109,7 +109,7 @@ class Traffic:
         self._previous, self.previous_runs = old, False
 
     def take_previous(self) -> Live | None:
-        """The container that could take the traffic back; it is not kept for that any more."""
+        """Return the container that could take the traffic back; it is not kept for that any more."""
         if self._soaking:
             self._soaking.cancel()
         previous, self._previous, self._soaking = self._previous, None, None

@@ -43,7 +43,8 @@ def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
     if _UNREACHED.found(text):
         if _GO.found(f"{step}\n{text}"):
             return f"the build could not reach the network: modules need a Go module proxy (GOPROXY){_AGAIN}"
-        return f"the step could not reach the network: check it, and a proxy's build arguments{_AGAIN}"
+        remedy = "check the connection, and the build arguments for a proxy"
+        return f"the step could not reach the network: {remedy}{_AGAIN}"
     if "no space left on device" in text:
         return (
             "the engine's disk is full: `watcher prune --dry-run` and `docker system df` show what fills it, "

@@ -97,7 +97,7 @@ class _Lexer:
         self.depth += 1
         self.nested += 1
         if self.depth > _DEEPEST:
-            raise Unresolved(f"{self.word[:80]!r} has too many substitutions in each other")
+            raise Unresolved(f"{self.word[:80]!r} has substitutions that are nested too deep")
         try:
             return self._until(stop)
         finally:

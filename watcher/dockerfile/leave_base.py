@@ -162,7 +162,7 @@ def _find_obstacle(graph: Graph, stage: Stage, target: str | None, needs: BaseNe
         for one in other.instructions
     ]
     if any(name.isdecimal() and int(name) >= stage.index for name in (*later, target or "")):
-        return "a stage is named by its number, which would change"
+        return "a stage is referred to by its number, which would change"
     given = {one.keyword for one in stage.instructions}
     if not given & {"CMD", "ENTRYPOINT"}:
         return "what the container runs is decided by the base image"

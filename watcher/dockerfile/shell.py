@@ -13,8 +13,8 @@ from watcher import regex
 from watcher.dockerfile.spans import SourceSpan
 
 _BLANK = " \t\r"
-_DEEPEST = 50  # substitutions in each other; more would be a Python stack too deep
-_TOO_DEEP = f"more than {_DEEPEST} substitutions in each other"
+_DEEPEST = 50  # nested substitutions; more would exceed Python's stack
+_TOO_DEEP = f"substitutions are nested more than {_DEEPEST} deep"
 _OPERATORS = ("&&", "||", ";;", ";", "&", "|", "\n", "(", ")")
 _REDIRECTION = regex.token(r"\d*+(<<<|<<-|<<|>>|<&|>&|&>>|&>|<>|>\||<|>)[ \t]*+")
 _LEADING = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})  # a command follows

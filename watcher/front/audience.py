@@ -13,7 +13,7 @@ from watcher.front.framing import all_fields
 
 
 def may_read(transport: asyncio.Transport, head: bytes) -> bool:
-    """Whether the client of this request head can see the lines of a failure."""
+    """Return whether the client of this request head can see the lines of a failure."""
     peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
     if not peer or not is_local(peer[0], own[0]):
         return False
@@ -21,7 +21,7 @@ def may_read(transport: asyncio.Transport, head: bytes) -> bool:
 
 
 def is_local(peer: str, own: str) -> bool:
-    """Whether a client at address `peer` that connected to `own` is on this machine."""
+    """Return whether a client at address `peer` that connected to `own` is on this machine."""
     return peer == own or _loopback(peer)
 
 

@@ -92,7 +92,7 @@ class ClientEnd(asyncio.Protocol):
 
     @abstractmethod
     def _waiting_bytes(self) -> int:
-        """How much has been received that cannot be passed on yet."""
+        """Return how much has been received that cannot be passed on yet."""
 
     def _update_reading(self) -> None:
         """Read from the client only while there is room for what it sends."""

@@ -23,7 +23,7 @@ class FrontClient(Protocol):
 
     @property
     def address(self) -> str:
-        """The client's IP address."""
+        """Return the client's IP address."""
         ...
 
     def shut(self) -> None:
@@ -82,7 +82,7 @@ class Context:
             self.loop.call_soon(client.shut)
 
     def admits(self, client: FrontClient) -> bool:
-        """Whether a new client can stay. Closes an idle connection to make room if necessary."""
+        """Return whether a new client can stay. Closes an idle connection to make room if necessary."""
         closed = self.room.closed_idle
         admitted = self.room.make_room(client.address, self.limits.connections)
         if not admitted or self.room.closed_idle > closed:

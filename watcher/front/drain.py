@@ -83,7 +83,7 @@ class _Progress:
         self._upstream, self._moved, self._at = upstream, upstream.moved, time.monotonic()
 
     def has_moved(self, seconds: float) -> bool:
-        """Whether bytes have passed within the last `seconds`."""
+        """Return whether bytes have passed within the last `seconds`."""
         if self._upstream.moved > self._moved:
             self._moved, self._at = self._upstream.moved, time.monotonic()
         return time.monotonic() - self._at < seconds

@@ -54,7 +54,7 @@ class HttpEnd(ClientEnd):
             self._transport.close()
 
     def _gone_while_held(self) -> ConnectionRequest | None:
-        """The pending request that is dropped because its client ended its side while it was held.
+        """Return the pending request that is dropped because its client ended its side while it was held.
 
         A client that hung up and one that only ended its request look the same. What changes
         something must not be done long after it was given up, so it is answered 503 instead.

@@ -83,12 +83,12 @@ def answer(status: int, what: Unavailable, *, method: bytes = b"GET", accept: st
 
 
 def accept_of(head: bytes) -> str:
-    """The Accept field of a request head that has been accepted; empty when there is none."""
+    """Return the Accept field of a request head that has been accepted; empty when there is none."""
     return ",".join(value for name, value in all_fields(head) if name == "accept")
 
 
 def preferred_type(accept: str) -> str:
-    """The media type that `accept` likes best of text, HTML and JSON; text when it likes them all alike.
+    """Return the media type that `accept` prefers among text, HTML and JSON; text if they are equal.
 
     Of types with the same quality one that is named wins over one that only a wildcard covers, then the one
     that is named first.
@@ -122,7 +122,7 @@ def _media_range(part: str) -> tuple[str, float]:
 
 
 def _build_page(status: int, what: Unavailable, *, again: bool) -> str:
-    """The page for browsers. With `again` it reloads itself, which is safe for a GET only."""
+    """Return the page for browsers. With `again` it reloads itself, which is safe for a GET only."""
     seconds = max(what.retry_after, 1)
     lines = "\n".join(escape(line) for line in what.lines)
     return _PAGE.format(

@@ -38,12 +38,12 @@ class Exchange:
 
     @property
     def answering(self) -> bool:
-        """Whether the client has a part of the final response, but not all of it."""
+        """Return whether the client has a part of the final response, but not all of it."""
         return self.response is not None and self.response.status > 0 and not self.response.done
 
     @property
     def answered(self) -> bool:
-        """Whether the client has all of the final response."""
+        """Return whether the client has all of the final response."""
         return self.response is not None and self.response.done
 
     def remember(self, part: bytes, limit: int) -> None:
@@ -63,7 +63,7 @@ class Exchange:
         self.sent = b""
 
     def take_retry(self) -> bool:
-        """Whether the request can be sent once more; true at most `RETRIES` times (RFC 9110, section 9.2.2).
+        """Return whether the request can be sent again: at most `RETRIES` times (RFC 9110, section 9.2.2).
 
         A proxy must not repeat what is not idempotent: the app perhaps executed a POST before the connection
         broke.

@@ -48,7 +48,7 @@ class Body(Protocol):
     done: bool
 
     def consume(self, data: bytes, start: int) -> int:
-        """The index in `data` after the last byte, from `start` on, that belongs to this body.
+        """Return the index in `data` after the last byte, from `start` on, that belongs to this body.
 
         Sets `done` when the body ends there. Raises `Malformed` before any byte of a bad chunk is counted.
         """
@@ -127,7 +127,7 @@ class Chunked:
         return at
 
     def _consume_straddling(self, data: bytes, start: int) -> int:
-        """Where a CR LF CR LF that began in the data before ends in `data`; 0 when there is none."""
+        """Return where a CR LF CR LF that began in the data before ends in `data`; 0 when there is none."""
         joined = self._tail + data[start : start + 3]
         found = joined.find(HEAD_END)
         return 0 if found < 0 else start + found + len(HEAD_END) - len(self._tail)
@@ -160,14 +160,14 @@ class _Fields:
         self.complete = True
 
     def keep_alive(self, version: bytes) -> bool:
-        """Whether the sender lets the connection live on (RFC 9112, section 9.3)."""
+        """Return whether the sender lets the connection live on (RFC 9112, section 9.3)."""
         if not self.connection:
             return version == b"1.1"
         options = {option.strip() for option in self.connection.split(b",")}
         return b"close" not in options and (version == b"1.1" or b"keep-alive" in options)
 
     def chunked(self) -> bool:
-        """Whether `chunked` is the last transfer coding. Raises `Malformed` on a contradictory list."""
+        """Return whether `chunked` is the last coding. Raises `Malformed` on a contradictory list."""
         if not self.encoding:
             return False
         codings = [coding.strip() for coding in self.encoding[1:].split(b",")]
@@ -198,12 +198,12 @@ class RequestHead:
 
     @property
     def safe(self) -> bool:
-        """Whether the method changes nothing (RFC 9110, section 9.2.1)."""
+        """Return whether the method changes nothing (RFC 9110, section 9.2.1)."""
         return self.method in SAFE
 
     @property
     def idempotent(self) -> bool:
-        """Whether the method is idempotent (RFC 9110, section 9.2.2)."""
+        """Return whether the method is idempotent (RFC 9110, section 9.2.2)."""
         return self.method in IDEMPOTENT
 
 
@@ -297,7 +297,7 @@ def syntax_error(start: bytes) -> str:
 
 
 def all_fields(head: bytes) -> list[tuple[str, str]]:
-    """The fields of a request head that `read_request` has accepted, names in lower case."""
+    """Return the fields of a request head that `read_request` has accepted, names in lower case."""
 
     class Collect:
         def __init__(self) -> None:

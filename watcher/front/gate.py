@@ -88,7 +88,7 @@ class Gate:
 
     @property
     def ready(self) -> bool:
-        """Whether a connection can be had now."""
+        """Return whether a connection can be had now."""
         return self.backend is not None and self._probe is None
 
     @property
@@ -269,7 +269,7 @@ class Gate:
         self._held_changed()
 
     async def _backend_answers(self, backend: Backend) -> bool:
-        """Whether `backend` accepts a connection and keeps it open."""
+        """Return whether `backend` accepts a connection and keeps it open."""
         closed = asyncio.Event()
         try:
             async with asyncio.timeout(self.limits.connect_seconds):

@@ -33,7 +33,7 @@ class _Frames:
 
     @property
     def whole(self) -> bool:
-        """Whether all that has come is whole frames, and whole header blocks."""
+        """Return whether all that has come is whole frames, and whole header blocks."""
         return not (self._head or self._left or self._in_block)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -72,7 +72,7 @@ class Streams:
 
     @property
     def open(self) -> int:
-        """How many streams have not got their whole answer."""
+        """Return how many streams have not got their whole answer."""
         return len(self._open)
 
     @property
@@ -82,7 +82,7 @@ class Streams:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether what the server sent last was whole frames."""
+        """Return whether what the server sent last was whole frames."""
         return self._server.seen > 0 and self._server.whole
 
     def from_client(self, data: bytes) -> None:

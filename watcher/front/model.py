@@ -85,7 +85,7 @@ class Unavailable:
     private: bool = False
 
     def public(self) -> Unavailable:
-        """The same without text and lines, for clients elsewhere."""
+        """Return the same without text and lines, for clients elsewhere."""
         text = "Why is shown on the watcher's status page, and here to clients on the watcher's own machine."
         return replace(self, text=text, lines=(), private=False)
 

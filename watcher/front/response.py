@@ -53,12 +53,12 @@ class Response:
 
     @property
     def until_close(self) -> bool:
-        """Whether the end of the connection is the end of the response."""
+        """Return whether the end of the connection is the end of the response."""
         return isinstance(self._body, UntilClose)
 
     @property
     def has_end(self) -> bool:
-        """Whether a body of a length that was announced is on its way."""
+        """Return whether a body of a length that was announced is on its way."""
         return isinstance(self._body, Counted) and not self.done
 
     def consume(self, data: bytes, *, announce_end: bool = False) -> bytes:

@@ -25,12 +25,12 @@ class Guest(Protocol):
 
     @property
     def address(self) -> str:
-        """The client's IP address."""
+        """Return the client's IP address."""
         ...
 
     @property
     def fresh(self) -> bool:
-        """Whether it has sent no whole request yet, or a part of the next one."""
+        """Return whether it has sent no whole request yet, or a part of the next one."""
         ...
 
     def shut(self) -> None:
@@ -68,7 +68,7 @@ class Room:
             del self._idle[guest.address]
 
     def make_room(self, address: str, limit: int) -> bool:
-        """Whether a connection from `address`, counted already, can stay; closes an idle one if necessary."""
+        """Return whether a counted connection from `address` can stay; close an idle one if necessary."""
         if self._connections[address] > math.ceil(limit * SHARE):
             return self._close_one([address])
         if self._connections.total() > limit:

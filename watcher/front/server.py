@@ -60,12 +60,12 @@ class Front:
 
     @property
     def listen(self) -> tuple[Listen, ...]:
-        """The addresses as they were asked for."""
+        """Return the addresses as they were asked for."""
         return self._listen
 
     @property
     def addresses(self) -> tuple[Listen, ...]:
-        """The addresses that are listened on, in the order of `listen`, with the ports that were chosen."""
+        """Return the addresses it listens on, in the order of `listen`, with the chosen ports."""
         names = (sock.getsockname() for server in self._servers for sock in server.sockets)
         return tuple(Listen(name[0], name[1]) for name in names)
 
@@ -78,12 +78,12 @@ class Front:
 
     @property
     def backend(self) -> Backend | None:
-        """The backend that new requests go to; None while they are held."""
+        """Return the backend that new requests go to; None while they are held."""
         return self._started.gate.backend
 
     @property
     def started(self) -> bool:
-        """Whether it listens."""
+        """Return whether it listens."""
         return self._context is not None
 
     @property

@@ -54,7 +54,7 @@ def bind(addresses: Sequence[Listen]) -> list[socket.socket]:
 
 
 def check_free(address: Listen) -> None:
-    """Raises `CannotListen` when a front could not have this address now."""
+    """Raise `CannotListen` if a front cannot listen at this address now."""
     for sock in _bind_one(address):
         sock.close()
 
@@ -113,7 +113,7 @@ def _explain_error(error: OSError) -> str:
 
 
 def has_ended(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent its end of file, also behind bytes that were not read yet."""
+    """Return whether the peer has sent its end of file, also behind bytes that were not read yet."""
     if transport.is_closing():
         return True
     wanted = getattr(select, "POLLRDHUP", 0)  # Linux

@@ -27,7 +27,7 @@ class Speech(Enum):
 
 
 def speech_of(early: bytes, protocol: Protocol) -> Speech:
-    """What a client speaks that has sent `early` so far (not empty) to a port with this protocol.
+    """Return what a client speaks that has sent `early` so far (not empty) to a port with this protocol.
 
     On an `http` port everything is HTTP/1 but TLS and HTTP/2. On an `auto` port so is what starts with a
     known method, or with a line that ends like a request line: a malformed request is answered 400 on both.
@@ -52,7 +52,7 @@ def speech_of(early: bytes, protocol: Protocol) -> Speech:
 
 
 def _may_become_http(text: bytes) -> bool:
-    """Whether a first line that is not whole yet can still become a request line."""
+    """Return whether a first line that is not whole yet can still become a request line."""
     token = _TOKEN.match(text)
     size = token.end() if token else 0
     if not 0 < size <= LONGEST_METHOD:
@@ -61,5 +61,5 @@ def _may_become_http(text: bytes) -> bool:
 
 
 def begins_like_http(text: bytes) -> bool:
-    """Whether the text before any space is a prefix of a known method, such as `GE`."""
+    """Return whether the text before any space is a prefix of a known method, such as `GE`."""
     return any(start.startswith(text) or text.startswith(start) for start in _STARTS)

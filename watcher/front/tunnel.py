@@ -198,7 +198,7 @@ class Tunnel(ClientEnd):
         return not self._client_ended
 
     def _not_answering(self) -> bool:
-        """Whether an end of the upstream connection now means that the app does not listen yet."""
+        """Return whether an end of the upstream connection now means that the app does not listen yet."""
         return self._untouched and time.monotonic() - self._ready_at < self._times.not_answering
 
     def backend_lost(self, upstream: Upstream, error: Exception | None) -> None:

@@ -23,7 +23,7 @@ class User(Protocol):
         ...
 
     def backend_eof(self) -> bool:
-        """The backend will send no more. True keeps the other direction open."""
+        """Return the backend will send no more. True keeps the other direction open."""
         ...
 
     def backend_lost(self, upstream: Upstream, error: Exception | None) -> None:
@@ -36,12 +36,12 @@ class User(Protocol):
 
     @property
     def has_end(self) -> bool:
-        """Whether a body of known length is in transfer, in either direction."""
+        """Return whether a body of known length is in transfer, in either direction."""
         ...
 
     @property
     def opaque(self) -> bool:
-        """Whether only the app can end this well, when it stops."""
+        """Return whether only the app can end this well, when it stops."""
         ...
 
     def farewell(self) -> None:
@@ -148,7 +148,7 @@ class Upstream(asyncio.Protocol):
         self._free_user()
 
     def is_usable(self, now: float, *, max_idle: float) -> bool:
-        """Whether the next request can go out here.
+        """Return whether the next request can go out here.
 
         A server can close an idle connection just when the next request is written to it. So the socket
         is asked for an end of file that the loop has not read yet. A request that must not be sent twice sets
@@ -217,7 +217,7 @@ class UpstreamPool:
         self.hurried = False
 
     def group_of(self, backend: Backend) -> BackendConnections:
-        """The connections to `backend`."""
+        """Return the connections to `backend`."""
         return self._groups.setdefault(backend, BackendConnections())
 
     def notify_changed(self) -> None:
@@ -231,7 +231,7 @@ class UpstreamPool:
         return {backend: group.active for backend, group in self._groups.items() if group.active}
 
     def busy_elsewhere(self, current: Backend | None) -> list[Upstream]:
-        """The connections in use, to every backend but `current`."""
+        """Return the connections in use, to every backend but `current`."""
         groups = (group for backend, group in self._groups.items() if backend != current and group.active)
         return [upstream for group in groups for upstream in group.upstreams if upstream.busy]
 

@@ -8,13 +8,13 @@ _LONGEST_HEAD = 14  # bytes
 
 
 def restart_frame() -> bytes:
-    """The Close frame of a server that is about to be replaced."""
+    """Return the Close frame of a server that is about to be replaced."""
     payload = _RESTART.to_bytes(2, "big") + b"a newer version has taken over"
     return bytes((_CLOSE, len(payload))) + payload
 
 
 def is_websocket(head: bytes) -> bool:
-    """Whether a request head that was answered 101 asked for a WebSocket."""
+    """Return whether a request head that was answered 101 asked for a WebSocket."""
     lines = head.lower().split(b"\r\n")[1:]
     fields = (line.partition(b":") for line in lines)
     return any(name == b"upgrade" and value.strip() == b"websocket" for name, _, value in fields)
@@ -31,7 +31,7 @@ class Frames:
 
     @property
     def between(self) -> bool:
-        """Whether the data so far ends with a frame: only there another frame can be inserted."""
+        """Return whether the data so far ends with a frame: only there another frame can be inserted."""
         return not self._head and not self._left
 
     def feed(self, data: bytes) -> None:

@@ -36,7 +36,7 @@ class Notification:
 
     @property
     def by_events(self) -> bool:
-        """Whether the file system caused it, not a timer or the program itself."""
+        """Return whether the file system caused it, not a timer or the program itself."""
         return bool(self.paths)
 
     def then(self, later: Notification) -> Notification:

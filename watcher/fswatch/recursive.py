@@ -96,7 +96,7 @@ class Recursive:
         self._watches.clear()
 
     def probe(self, timeout: float) -> bool:  # noqa: ARG002 - there is nothing to wait for
-        """Whether the observer lives. These systems have no event that could be caused without a trace."""
+        """Return whether the observer is alive: these systems have no event that leaves no trace."""
         return self._observer is not None and self._observer.is_alive()
 
 

@@ -26,7 +26,7 @@ class _WithoutCreated:
 
 
 def expose_metrics(registry: CollectorRegistry, accept: str = "") -> tuple[bytes, str]:
-    """The metrics in the best format that an `Accept` header allows, and its content type.
+    """Return the metrics in the best format that an `Accept` header allows, and its content type.
 
     OpenMetrics carries exemplars and created timestamps, the plain text format neither.
     """

@@ -18,14 +18,14 @@ def size(count: float) -> str:
 
 
 def size_change(count: int) -> str:
-    """The difference of two sizes, with its sign: `+1.20 kB`, `−3.00 MB`, `same size`."""
+    """Return the difference of two sizes, with its sign: `+1.20 kB`, `−3.00 MB`, `same size`."""
     if count == 0:
         return "same size"
     return size(count) if count < 0 else f"+{size(count)}"
 
 
 def size_since(before: int | None, now: int) -> str:
-    """A size and the one before it: `21.1 → 14.5 MB`; `25.1 MB (+68 B)` where three digits show no change."""
+    """Return a size after the previous one: `21.1 → 14.5 MB`, or `25.1 MB (+68 B)` if they look equal."""
     shown = size(now)
     if before is None:
         return shown
@@ -36,14 +36,14 @@ def size_since(before: int | None, now: int) -> str:
 
 
 def part(done: int, total: int) -> str:
-    """A size and the whole that it is of: `12.0 of 120 MB`, `900 kB of 1.20 MB`."""
+    """Return a size and the whole that it is of: `12.0 of 120 MB`, `900 kB of 1.20 MB`."""
     whole, some = size(total), size(done)
     number, _, unit = some.partition(" ")
     return f"{number if whole.endswith(f' {unit}') else some} of {whole}"
 
 
 def seconds(value: float) -> str:
-    """A duration: `45 ms`, `1.6 s`, `48 s`, `2 min 05 s`, `3 h 20 min`."""
+    """Return a duration: `45 ms`, `1.6 s`, `48 s`, `2 min 05 s`, `3 h 20 min`."""
     if value < 0.0995:
         return f"{value * 1000:.0f} ms"
     if value < 9.95:
@@ -57,7 +57,7 @@ def seconds(value: float) -> str:
 
 
 def clock(at: float) -> str:
-    """The local time of day of a Unix time: `14:03:12`; `??:??:??` for one that no calendar has."""
+    """Return the local time of day of a Unix time: `14:03:12`; `??:??:??` for one that no calendar has."""
     try:
         return time.strftime("%H:%M:%S", time.localtime(at))
     except (OverflowError, ValueError, OSError):
@@ -65,7 +65,7 @@ def clock(at: float) -> str:
 
 
 def short(revision: str | None) -> str:
-    """The first 12 hex digits of a revision or image id, `-` for none."""
+    """Return the first 12 hex digits of a revision or image id, `-` for none."""
     return revision.removeprefix("sha256:")[:12] if revision else "-"
 
 

@@ -49,7 +49,7 @@ _NOT_LOGGED = (
 
 
 def name_event(event: Event) -> str:
-    """The name of an event's type in snake case: `build_finished`."""
+    """Return the name of an event's type in snake case: `build_finished`."""
     return _snake_case(type(event).__name__)
 
 
@@ -100,7 +100,7 @@ def priority_of(event: Event) -> int:
 
 
 def report_lost(lines: int, reason: str) -> str:
-    """The record about lines that could not be written."""
+    """Return the record about lines that could not be written."""
     values = {"at": _format_time(time.time()), "event": "lines_lost", "lines": lines, "reason": reason}
     return json.dumps(values) + "\n"
 

@@ -39,16 +39,16 @@ class LogBuffer:
             self._ring.append(line)
 
     def after(self, seq: int) -> list[LogLine]:
-        """The kept lines with a number above `seq`, oldest first."""
+        """Return the kept lines with a number above `seq`, oldest first."""
         missed = min(max(0, self.last - seq), len(self._ring))
         return list(islice(self._ring, len(self._ring) - missed, None))
 
     def dropped(self, seq: int) -> bool:
-        """Whether a line with a number above `seq` is no longer kept."""
+        """Return whether a line with a number above `seq` is no longer kept."""
         return self.last - seq > len(self._ring)
 
     def tail(self, count: int, *, service: str = "", source: str = "", after: int = 0) -> list[LogLine]:
-        """The newest `count` kept lines, oldest first; of one service or source where given."""
+        """Return the newest `count` kept lines, oldest first; of one service or source where given."""
 
         def newest() -> Iterator[LogLine]:
             for line in reversed(self._ring):

@@ -71,7 +71,7 @@ class MetricStore:
                 metric.remove_by_labels({"service": name})
 
     def bound_label(self, label: str, value: str) -> str:
-        """The value, or `other` once the label has `MOST_VALUES` of them."""
+        """Return the value, or `other` once the label has `MOST_VALUES` of them."""
         seen = self._seen[label]
         if value in seen or len(seen) < MOST_VALUES:
             seen.add(value)

@@ -31,7 +31,7 @@ class RevisionState:
 
     @property
     def stale(self) -> bool | None:
-        """Whether what serves differs from what is on disk; None while the tree is not known.
+        """Return whether what serves differs from what is on disk; None while the tree is not known.
 
         The configuration files count too: they must be in force.
         """

@@ -89,17 +89,17 @@ class StatusBoard:
             self._publish_change()
 
     def service(self, name: str) -> ServiceStatus | None:
-        """The service of that name, if there is one."""
+        """Return the service of that name, if there is one."""
         view = self._services.get(name)
         return view.status if view else None
 
     def builds(self, name: str) -> list[BuildInfo]:
-        """The last builds of a service, newest first."""
+        """Return the last builds of a service, newest first."""
         view = self._services.get(name)
         return list(reversed(view.builds)) if view else []
 
     def explained_image(self, name: str, revision: str = "") -> ImageExplained | None:
-        """The newest explained image of a service, or that of the revision with this start."""
+        """Return the newest explained image of a service, or that of the revision with this start."""
         view = self._services.get(name)
         found = reversed(view.explained) if view else iter(())
         return next((each for each in found if each.revision.startswith(revision)), None)
@@ -116,7 +116,7 @@ class StatusBoard:
         return self._brief[whole]
 
     def json(self) -> str:
-        """The document as JSON; made once for all who ask between two events."""
+        """Return the document as JSON; made once for all who ask between two events."""
         if self._json is None:
             self._json = self.status.model_dump_json()
         return self._json

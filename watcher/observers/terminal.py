@@ -24,7 +24,7 @@ class Terminal(rich.console.Console):
     def render(
         self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of a renderable; all text in them made printable."""
+        """Return the segments of a renderable; all text in them made printable."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

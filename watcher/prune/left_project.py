@@ -87,7 +87,7 @@ class Removed:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """What is gone now."""
+        """Return what is gone now."""
         return [verdict for left in self.projects for verdict in left.to_remove]
 
     def add(self, on: EngineLeftovers) -> None:

@@ -32,7 +32,7 @@ def listen_early(arguments: Sequence[str], environ: Mapping[str, str] | None = N
 
 
 def _find_project(arguments: Sequence[str], environ: Mapping[str, str]) -> Path:
-    """The project folder, as the settings will find it."""
+    """Return the project folder, as the settings will find it."""
     given = environ.get("WATCHER_PROJECT", "")
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")

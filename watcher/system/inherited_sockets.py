@@ -39,7 +39,7 @@ class ListenAddress:
 
 
 def address_of(sock: socket.socket) -> ListenAddress:
-    """Where a socket listens."""
+    """Return where a socket listens."""
     host, port = sock.getsockname()[:2]
     only6 = sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     return ListenAddress(host, port, only6)
@@ -98,7 +98,7 @@ def withdraw_sockets(sockets: Iterable[socket.socket]) -> None:
 
 
 def take_socket(family: int, host: str, port: int) -> socket.socket | None:
-    """The socket that listens at this address already, if there is one; it is the caller's from now on."""
+    """Return the inherited socket that listens at this address, or None; the caller owns it."""
     found = _find_socket(family, host, port)
     if found:
         _sockets.remove(found)
@@ -112,12 +112,12 @@ def take_for_all(port: int) -> socket.socket | None:
 
 
 def list_ports() -> frozenset[int]:
-    """The ports that a socket listens on already, at whatever address."""
+    """Return the ports that a socket listens on already, at whatever address."""
     return frozenset(address_of(sock).port for sock in _sockets)
 
 
 def holds_port(port: int) -> bool:
-    """Whether a socket listens at this port already, at whatever address."""
+    """Return whether a socket listens at this port already, at whatever address."""
     return port in list_ports()
 
 
@@ -129,7 +129,7 @@ def _find_socket(family: int, host: str, port: int) -> socket.socket | None:
 
 
 def take_file(path_status: os.stat_result) -> int | None:
-    """The descriptor of this very file that was passed, if it was; it is the caller's from now on."""
+    """Return the descriptor of this very file that was passed, if it was; it is the caller's from now on."""
     for descriptor in _files:
         if os.path.samestat(os.fstat(descriptor), path_status):
             _files.remove(descriptor)

@@ -57,7 +57,7 @@ class ProjectLock:
 
     @classmethod
     def take(cls, project: Path, project_id: str, *, patience: float = ASKING_SECONDS) -> ProjectLock:
-        """The lock of this project; raises AlreadyRunning, or ConfigError without a private directory."""
+        """Take the project's lock; raises AlreadyRunning, or ConfigError without a private directory."""
         first, *others = runtime_dir.list_candidates()
         for other in others:  # started from a session with other variables
             if running := _read_held(other, project_id):
@@ -122,7 +122,7 @@ def _is_locked(descriptor: int, patience: float) -> bool:
 
 
 def find_running(project_id: str) -> Running | None:
-    """The daemon that keeps this project, None when there is none. Only files of this very user count."""
+    """Return the daemon that watches this project, or None. Only files of this user count."""
     found = (_read_held(folder, project_id) for folder in runtime_dir.list_candidates())
     return next((running for running in found if running), None)
 
@@ -155,7 +155,7 @@ def watcher_at(port: int) -> str:
 
 
 def find_last(project_id: str) -> Running | None:
-    """What a daemon that was killed had announced; None when it ended in good order, or one runs."""
+    """Return what a daemon that was killed had announced; None when it ended in good order, or one runs."""
     for folder in runtime_dir.list_candidates():
         with _open_lock(folder, project_id) as descriptor:
             if descriptor is None:

@@ -20,7 +20,7 @@ CLOSE_SECONDS = 2.0  # for the last of it, when the program ends
 
 
 def report_lost(lines: int, reason: str) -> str:
-    """The line about lost lines, for a person."""
+    """Return the line about lost lines, for a person."""
     return f"… {lines} lines could not be written here: {reason}\n"
 
 
@@ -63,11 +63,11 @@ class Output(io.TextIOBase):
         return self._encoding
 
     def isatty(self) -> bool:
-        """Whether a person sees it."""
+        """Return whether a person sees it."""
         return self._terminal
 
     def fileno(self) -> int:
-        """The descriptor that is written to."""
+        """Return the descriptor that is written to."""
         return self._descriptor
 
     def writable(self) -> bool:

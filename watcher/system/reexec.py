@@ -17,7 +17,7 @@ class Unfit(WatcherError):
 
 
 async def find_command(seconds: float = CHECK_SECONDS) -> list[str]:
-    """The command line to go on with, once the program has shown that it starts at all; raises Unfit."""
+    """Return the command line of the successor after trying that it starts; raises Unfit."""
     line = [sys.executable, *sys.orig_argv[1:]]
     try:
         process = await asyncio.create_subprocess_exec(

@@ -25,7 +25,7 @@ class NotReadable(OSError):
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """All of a file that has at most `most` bytes. Raises OSError; FileNotFoundError when there is none."""
+    """Return a file's bytes, `most` at most. Raises OSError; FileNotFoundError if there is none."""
     _check_mode(path.stat().st_mode)  # before it is opened: that alone does something to a device
     fd = os.open(path, _FLAGS)
     try:

@@ -64,7 +64,9 @@ def open_directory(path: Path, *, create: bool) -> Iterator[int | None]:
         yield None
         return
     except OSError as error:
-        why = "is a link or no directory" if error.errno in (errno.ELOOP, errno.ENOTDIR) else error.strerror
+        why = (
+            "is a link, or not a directory" if error.errno in (errno.ELOOP, errno.ENOTDIR) else error.strerror
+        )
         raise _make_error(path, f"cannot be used: it {why}") from error
     try:
         status = os.fstat(descriptor)
@@ -82,7 +84,7 @@ def _make_error(path: Path, what: str) -> ConfigError:
 
 
 def open_file(folder: int, name: str, *, create: bool) -> int:
-    """A descriptor of the file `name`; raises FileNotFoundError, PermissionError when it is not our own."""
+    """Return a descriptor of the file `name`; raises FileNotFoundError, or PermissionError if not ours."""
     flags = _FILE | (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY)
     try:
         descriptor = os.open(name, flags, FILE_MODE, dir_fd=folder)

@@ -30,7 +30,7 @@ class BuildFiles:
 
 
 def ignore_files(dockerfile: str) -> tuple[str, str]:
-    """The ignore files of a Dockerfile, the one that wins first (BuildKit, frontend/dockerui/config.go)."""
+    """Return a Dockerfile's ignore files, the winning one first (BuildKit, frontend/dockerui/config.go)."""
     return f"{dockerfile}.dockerignore", ".dockerignore"
 
 
@@ -52,7 +52,7 @@ def read_build_files(base: str, dockerfile: str, *, inline: bool = False) -> Bui
 
 
 def link_chain(base: str, paths: Collection[str]) -> frozenset[str]:
-    """The links on the way to `paths` (relative to `base`) and the files at the end, relative to `base`.
+    """Return the links on the way to `paths` and the files at the end, all relative to `base`.
 
     Paths without a link on the way are left out.
     """
@@ -66,7 +66,7 @@ def link_chain(base: str, paths: Collection[str]) -> frozenset[str]:
 
 
 def _follow_links(path: str) -> list[str]:
-    """Each link on the way to `path`, in the order in which they are followed, and the end of the way."""
+    """Return the links on the way to `path`, in the order they are followed, and the end of the way."""
     chain: list[str] = []
     here, rest = os.sep, _path_parts(path)
     while rest:
@@ -94,7 +94,7 @@ def _path_parts(path: str) -> list[str]:
 
 
 def read_small(base: str, path: str) -> bytes | None:
-    """The content of a small regular file below or next to `base`; None when it cannot be read."""
+    """Return the content of a small regular file below or next to `base`; None when it cannot be read."""
     return _read_bounded(base, path, "dockerfile", [])
 
 

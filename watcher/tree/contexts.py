@@ -49,7 +49,7 @@ class TreeWithContexts(Tree):
                 self._pending[name] = {*touched, *(self._pending[name] or ())}
 
     def paths_in(self, name: str, paths: Collection[str]) -> list[str]:
-        """Those of the paths of a joined snapshot that lie in a context, as it calls them."""
+        """Return those of the paths of a joined snapshot that lie in a context, as it calls them."""
         prefix = os.path.relpath(self.contexts[name].root, self.root) + "/"
         return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
 

@@ -28,7 +28,7 @@ class FileKind(StrEnum):
 
 
 def classify(path: str, layout: Layout = Layout()) -> FileKind:  # noqa: B008 - frozen, so one for all calls
-    """The kind of the file at `path`. The Dockerfile's ignore files count as `dockerfile`."""
+    """Return the kind of the file at `path`. The Dockerfile's ignore files count as `dockerfile`."""
     if path == layout.dockerfile or path in ignore_files(layout.dockerfile):
         return FileKind.DOCKERFILE
     if any(path.startswith(f"{directory}/") for directory in layout.env_dirs):
@@ -61,7 +61,7 @@ class ChangeSet:
 
 
 def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
-    """What differs in `new`: content, mode, link target, presence. Without `old`, all of it is added.
+    """Return what differs in `new`: content, mode, link target, presence. Without `old`, all of it is added.
 
     A directory is named (with a slash behind it) only if its own mode changed or if it holds nothing that
     says the same. A move is one path removed and one added.

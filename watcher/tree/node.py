@@ -41,7 +41,7 @@ class TreeEntry(NamedTuple):
 
     @property
     def mtime_ns(self) -> int:
-        """The modification time (ns) to send to the engine: the file's own second, a fraction from its
+        """Return the modification time (ns) to send to the engine: the file's own second, a fraction from its
         content.
 
         The engine asks for a file's bytes only when its size or mtime differs from what it keeps (fsutil,
@@ -65,12 +65,12 @@ class TreeEntry(NamedTuple):
 
     @property
     def is_dir(self) -> bool:
-        """Whether this is a directory."""
+        """Return whether this is a directory."""
         return stat.S_ISDIR(self.mode)
 
     @property
     def is_link(self) -> bool:
-        """Whether this is a symbolic link."""
+        """Return whether this is a symbolic link."""
         return stat.S_ISLNK(self.mode)
 
 
@@ -159,7 +159,7 @@ class Directory:
 
 
 def byte_order(names: list[str]) -> list[str]:
-    """The names sorted by their bytes on disk, as the engine's walk sorts them."""
+    """Return the names sorted by their bytes on disk, as the engine's walk sorts them."""
     names.sort()
     if not "".join(names).isascii():  # only there can the order of code points and of bytes differ
         names.sort(key=os.fsencode)

@@ -53,17 +53,17 @@ class Replaced(OSError):
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """The part of a stat that changes with every write."""
+    """Return the part of a stat that changes with every write."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def may_be_racy_since(looked_ns: int) -> int:
-    """The time (Unix ns) before which no stamp is racy for a scan that started at `looked_ns`."""
+    """Return the time (Unix ns) before which no stamp is racy for a scan that started at `looked_ns`."""
     return looked_ns - _COARSE_GRAIN
 
 
 def is_racy(stamp: Stamp, looked_ns: int) -> bool:
-    """Whether a write after `looked_ns` (Unix time in ns) could leave this very stamp."""
+    """Return whether a write after `looked_ns` (Unix time in ns) could leave this very stamp."""
     newest = max(stamp[2], stamp[3])
     whole_seconds = not stamp[2] % _SECOND and not stamp[3] % _SECOND
     return newest >= looked_ns - (_COARSE_GRAIN if whole_seconds else _FINE_GRAIN)
@@ -120,7 +120,7 @@ def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
 
 
 def _digest_file(fd: int, stamp: Stamp) -> tuple[bytes, int, bytes | None]:
-    """The digest of the first bytes of a file, as many as `stamp` says or fewer if it holds fewer.
+    """Return the digest of the first bytes of a file, as many as `stamp` says or fewer if it holds fewer.
 
     Then the number of bytes that the digest covers, and the bytes if one read gave them all. Of a huge file
     it is the digest of its stamp.

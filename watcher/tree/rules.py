@@ -80,12 +80,12 @@ class Rules:
         self._always = always
 
     def copy(self) -> Rules:
-        """The same rules, to be used by another thread."""
+        """Return the same rules, to be used by another thread."""
         docker, ignore, always = self._given
         return Rules(docker=docker, ignore=ignore, always=always)
 
     def excludes(self, path: str, name: str) -> bool:
-        """Whether the file or link `path`, called `name` in its directory, is left out.
+        """Return whether the file or link `path`, called `name` in its directory, is left out.
 
         Its directory must be one that is not `OUT`.
         """
@@ -99,7 +99,7 @@ class Rules:
         return False
 
     def place(self, path: str, name: str) -> Inclusion:
-        """Where the directory `path`, called `name` in its parent, is."""
+        """Return where the directory `path`, called `name` in its parent, is."""
         if self._names.match(name):
             return Inclusion.OUT
         place = Inclusion.IN
@@ -113,7 +113,7 @@ class Rules:
         return place
 
     def concerns(self, path: str, *, is_dir: bool) -> bool:
-        """Whether a change of `path` can change the tree, wherever in the tree it is."""
+        """Return whether a change of `path` can change the tree, wherever in the tree it is."""
         if path in self._always:
             return True
         if is_outside(path) or any(self._names.match(name) for name in path.split("/")):
@@ -124,7 +124,7 @@ class Rules:
 
 
 def is_outside(path: str) -> bool:
-    """Whether a relative path leads out of the tree."""
+    """Return whether a relative path leads out of the tree."""
     return path == ".." or path.startswith("../")
 
 

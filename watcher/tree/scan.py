@@ -75,7 +75,7 @@ class Tree:
 
     @property
     def rules(self) -> Rules:
-        """What belongs to the tree, by the ignore file of the last scan. Give another thread a `copy`."""
+        """Return the rules of the last scan's ignore file. Give another thread a `copy`."""
         return self._rules
 
     @property

@@ -55,7 +55,7 @@ class Snapshot:
     kept: Mapping[str, bytes] = field(default_factory=dict)
 
     def is_like(self, other: Snapshot) -> bool:
-        """Whether two scans of one `Tree` found the same: cheap, as they share what did not change."""
+        """Return whether two scans of one `Tree` found the same: cheap, as they share what did not change."""
         return self.root is other.root and (
             (self.dockerfile, self.ignore_file, self.problems, self.unsettled)
             == (other.dockerfile, other.ignore_file, other.problems, other.unsettled)
@@ -122,7 +122,7 @@ class Snapshot:
 
     @cached_property
     def files(self) -> Mapping[str, TreeEntry]:
-        """The entries by path."""
+        """Return the entries by path."""
         return {entry.path: entry for entry in self._entries}
 
     @cached_property
@@ -130,7 +130,7 @@ class Snapshot:
         return tuple(self.root.walk())
 
     def entries(self) -> Sequence[TreeEntry]:
-        """All entries in the order of fsutil's walk: a directory before what it holds, names by bytes.
+        """Return all entries in the order of fsutil's walk: a directory before what it holds, names by bytes.
 
         Entries that did not change are the same objects as in the snapshot before.
         """
@@ -163,11 +163,10 @@ class Snapshot:
         return cast(BinaryIO, _Verified(file, entry))
 
     def read(self, path: str, /) -> bytes:
-        """All of a regular file of the context.
+        """Return the bytes of a regular file of the context.
 
-        A file that was written again with the bytes that this snapshot saw is still the same file, and so is
-        one that starts with them; see `open`. Raises `ContextChanged` if the file is gone or holds something
-        else.
+        A file that was rewritten with the same bytes, or only grew, still counts as unchanged; see `open`.
+        Raises `ContextChanged` if the file is gone or holds something else.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
@@ -179,7 +178,7 @@ class Snapshot:
                 return file.read()
 
     def unchanged(self, path: str, fd: int) -> bool:
-        """Whether the open file `fd` still is what this snapshot saw at `path`.
+        """Return whether the open file `fd` still is what this snapshot saw at `path`.
 
         To be asked after the last byte was read too: the stat changes with every write.
         """

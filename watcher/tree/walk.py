@@ -65,13 +65,13 @@ class TreeWalk:
         self._ways = _names_below(self._touched)
 
     def walk_root(self, fd: int, old: Directory | None) -> Directory:
-        """The root directory, open as `fd`; `old` is what the scan before found."""
+        """Return the root directory, open as `fd`; `old` is what the scan before found."""
         return self._visit_directory(fd, "", old, deep=self._deep, excluded=False)
 
     def _visit_directory(
         self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool
     ) -> Directory:
-        """The directory `path`: listed if it was touched, else only followed to touched ones below."""
+        """Return the directory `path`: listed if it was touched, else only followed to touched ones below."""
         if old is None or deep or path in self._touched:
             return self._list_directory(fd, path, old, deep=deep, excluded=excluded)
         changed: dict[str, Directory] = {}
@@ -156,7 +156,7 @@ class TreeWalk:
         *,
         deep: bool,
     ) -> TreeEntry | Directory | None:
-        """What `item` of the listing is; None for what does not belong to the tree."""
+        """Return what `item` of the listing is; None for what does not belong to the tree."""
         if item.is_dir(follow_symlinks=False):
             if type(known) is Directory and self._same_rules:
                 excluded = known.excluded
@@ -181,7 +181,7 @@ class TreeWalk:
         excluded: bool,
         deep: bool,
     ) -> Directory | None:
-        """The directory that `item` of the listing is; None if it is too deep."""
+        """Return the directory that `item` of the listing is; None if it is too deep."""
         old = known if type(known) is Directory else None
         same = old is not None and not deep and old.stamp == stamp_of(item.stat(follow_symlinks=False))
         if same and path not in self._touched and path not in self._ways:
@@ -208,7 +208,7 @@ class TreeWalk:
         known: TreeEntry | Directory | None,
         problems: list[TreeProblem],
     ) -> TreeEntry | None:
-        """The entry of anything but a directory; None for what cannot be part of a context."""
+        """Return the entry of anything but a directory; None for what cannot be part of a context."""
         status = item.stat(follow_symlinks=False)
         stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         mode = status.st_mode
@@ -262,7 +262,7 @@ def _names_below(touched: Collection[str]) -> dict[str, set[str]]:
 
 
 def _same_nodes(old: dict[str, TreeEntry | Directory], new: dict[str, TreeEntry | Directory]) -> bool:
-    """Whether both hold the very same nodes."""
+    """Return whether both hold the very same nodes."""
     return len(old) == len(new) and all(new.get(name) is node for name, node in old.items())
 
 

@@ -64,7 +64,9 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise ConfigError("http.host", host, f"is no address of this machine ({error.strerror})") from error
+        raise ConfigError(
+            "http.host", host, f"is not an address of this machine ({error.strerror})"
+        ) from error
     if there := inherited_sockets.take_socket(family, str(address[0]), int(address[1])):
         there.setblocking(False)
         return there

@@ -69,7 +69,7 @@ async def examine_disk(
 
 
 def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Finding:
-    """The disk usage in one line. `caches` is the reason if the Go caches are not known."""
+    """Return the disk usage in one line. `caches` is the reason if the Go caches are not known."""
     parts = [
         f"image layers that no other image has {humanize.size(held.images)}",
         f"build steps {humanize.size(held.steps)}",
@@ -90,7 +90,7 @@ def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Find
 
 
 def describe_steps(stay: str, limit: int | None, *, standalone: bool) -> Finding:
-    """What removes superseded build steps that stay; `stay` says why, `limit` is BuildKit's own."""
+    """Return what removes superseded build steps that stay; `stay` says why, `limit` is BuildKit's own."""
     if limit is not None:
         return Finding("build steps", Grade.GOOD, stay)
     if standalone:
