@@ -1,4 +1,4 @@
-"""Find assertions that compare a message with a whole sentence: rewording the message breaks them."""
+"""Find assertions that compare a message with a sentence: rewording the message breaks them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SENTENCE = 8  # words: a shorter text is a name, a value or a label
+SENTENCE = 8  # words that `==` compares: a shorter text is a name, a value or a label
+PART = 5  # words that `in` looks for
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A long text that an `assert` compares with `==`: the function that asserts it, and the line."""
+    """A long text that an `assert` compares or looks for: the function that asserts it, and the line."""
 
     function: str
     line: int
@@ -20,7 +21,7 @@ class Sentence:
 
 
 def find_sentences(source: str) -> list[Sentence]:
-    """Return the texts of eight words or more that the assertions of a module compare with `==`.
+    """Return the texts that assertions compare with `==` (eight words or more) or look for with `in` (five).
 
     A parameter of the test counts as the values that `parametrize` gives it.
     """
@@ -69,24 +70,30 @@ def _parameter_names(names: ast.expr) -> list[str]:
 
 def _compared_texts(test: ast.expr, values: Mapping[str, list[ast.expr]]) -> Iterator[str]:
     for node in ast.walk(test):
-        if isinstance(node, ast.Compare) and any(isinstance(each, ast.Eq) for each in node.ops):
-            for side in (node.left, *node.comparators):
-                given = values.get(side.id, []) if isinstance(side, ast.Name) else [side]
-                for expression in given:
-                    yield from _long_texts(expression)
+        if not isinstance(node, ast.Compare):
+            continue
+        if any(isinstance(each, ast.Eq) for each in node.ops):
+            sides, words = (node.left, *node.comparators), SENTENCE
+        elif any(isinstance(each, ast.In | ast.NotIn) for each in node.ops):
+            sides, words = (node.left,), PART
+        else:
+            continue
+        for side in sides:
+            for expression in values.get(side.id, []) if isinstance(side, ast.Name) else [side]:
+                yield from _long_texts(expression, words)
 
 
-def _long_texts(node: ast.expr) -> Iterator[str]:
+def _long_texts(node: ast.expr, words: int) -> Iterator[str]:
     """Yield the long texts that a side of a comparison is made of. Arguments of a function are its input."""
     if isinstance(node, ast.Constant | ast.JoinedStr):
         text = _text_of(node)
-        if len(text.split()) >= SENTENCE:
+        if len(text.split()) >= words:
             yield text
     elif not isinstance(node, ast.Call) or _is_constructor(node.func):
         for child in ast.iter_child_nodes(node):
             part = child.value if isinstance(child, ast.keyword) else child
             if isinstance(part, ast.expr):
-                yield from _long_texts(part)
+                yield from _long_texts(part, words)
 
 
 def _text_of(node: ast.Constant | ast.JoinedStr) -> str:

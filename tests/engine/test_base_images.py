@@ -11,6 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.facts import missing
 from tests.registry import Registry, registry, small_image
 from watcher.builder import BaseImages, BuildkitConnection, ImageBuilder, Recipe
 from watcher.buildkit import Credentials
@@ -93,7 +94,7 @@ async def test_without_the_login_the_image_and_a_way_out_are_named(bench: Bench)
     with registry(small_image(bench.name), login="me:secret") as served:
         with pytest.raises(UserError) as caught:
             await bench.build(served.image)
-        assert f"the base image {served.image} was not found locally" in caught.value.failure.summary
+        assert missing(caught.value.failure.summary, served.image, "not found") == []
         assert "docker login" in caught.value.failure.hint
         assert not served.asked
 
@@ -104,16 +105,14 @@ async def test_a_login_that_cannot_be_had_is_told_and_the_registry_asked_without
         assert await bench.build(served.image)
     if bench.asked:  # BuildKit 0.8 asks for a login in any case, newer ones where a registry wants one
         texts = [event.text for event in bench.events if isinstance(event, Notice)]
-        assert f"{served.host} is asked without a login: the keychain is locked" in texts
+        assert any(missing(line, served.host, "without", "keychain is locked") == [] for line in texts)
 
 
 async def test_an_image_that_a_registry_does_not_have_is_named(bench: Bench) -> None:
     with registry(small_image(bench.name)) as served:
         with pytest.raises(UserError) as caught:
             await bench.build(f"{served.host}/base:nosuch")
-        assert (
-            f"the base image {served.host}/base:nosuch was not found locally" in caught.value.failure.summary
-        )
+        assert missing(caught.value.failure.summary, f"{served.host}/base:nosuch", "not found") == []
 
 
 async def test_a_registry_that_refuses_connections_fails_at_once(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import docker
 import pytest
 
+from tests.facts import missing
 from tests.images import build
 from tests.unit.deploy.world import NotedFront, Recipe
 from watcher import labels
@@ -153,8 +154,8 @@ async def test_too_much_memory(bench: Bench) -> None:
 async def test_nobody_listens(bench: Bench) -> None:
     await bench.patience(3.0)
     failure = await bench.fails("alpine:latest", "sleep", "60", Init=True)
-    assert "did not answer on port 9000 within 3 s" in failure.summary
-    assert "nothing listens on port 9000 yet" in failure.hint
+    assert missing(failure.summary, "port 9000", "3 s") == []
+    assert missing(failure.hint, "nothing", "port 9000") == []
 
 
 async def test_it_listens_inside_of_the_container_only(bench: Bench) -> None:
@@ -168,7 +169,7 @@ async def test_it_listens_on_another_port(bench: Bench) -> None:
     await bench.patience(3.0)
     command = f"echo listening on :8080; exec {ANSWERS.replace('9000', '8080')}"
     failure = await bench.fails("alpine:latest", "sh", "-c", command, Init=True)
-    assert "listens on port 8080, but port 9000 is expected (ports, expose)" in failure.hint, failure
+    assert missing(failure.hint, "8080", "9000", "ports", "expose") == [], failure
 
 
 async def test_it_ends_well(bench: Bench) -> None:

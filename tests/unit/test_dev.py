@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.facts import missing
+
 ROOT = Path(__file__).parents[2]
 TOOLS = [
     *(
@@ -173,7 +175,7 @@ def test_help_names_every_command(sandbox: Sandbox) -> None:
 def test_an_unknown_command_is_refused(sandbox: Sandbox) -> None:
     code, text = sandbox.run("frobnicate")
     assert code == 1
-    assert "there is no command ./dev frobnicate" in text
+    assert missing(text, "no command", "./dev frobnicate") == []
 
 
 def test_the_environment_is_made_once_and_filled_again_when_the_lock_changes(sandbox: Sandbox) -> None:
@@ -198,7 +200,7 @@ def test_running_installs_nothing_that_only_tests_need(sandbox: Sandbox) -> None
     code, text = sandbox.run("run")
     assert code == 0
     locked = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line[0].isalpha()]
-    assert f"installing what running needs into .venv: {len(locked)} Python packages" in text
+    assert missing(text, ".venv", len(locked)) == []
     assert not [call for call in sandbox.calls("uv") if "-dev" in call]
 
     assert sandbox.run("test", "--unit")[0] == 0
@@ -317,7 +319,7 @@ def test_a_failed_installation_is_one_sentence_and_tried_again(sandbox: Sandbox)
 def test_an_old_python_without_apt_is_named(sandbox: Sandbox) -> None:
     code, text = sandbox.run("watcher", "status", PYTHON_TOO_OLD="1")
     assert code == 1
-    assert "Python 3.11 or newer is needed: install python3 python3-venv by hand" in text
+    assert missing(text, "3.11", "python3 python3-venv") == []
 
 
 def test_run_becomes_the_python_process_with_the_example_as_project(sandbox: Sandbox) -> None:
@@ -358,7 +360,7 @@ def test_stand_ins_of_another_recipe_are_made_again_without_asking_a_registry(sa
 def test_absent_images_are_asked_for_before_stand_ins_are_made(sandbox: Sandbox) -> None:
     _, text = sandbox.run("engine", RECIPES="")
     assert sandbox.calls() == ["docker pull golang:alpine", "make"]
-    assert "no registry gave golang:alpine: no such host" in text
+    assert missing(text, "golang:alpine", "no such host") == []
 
 
 def no_docker(sandbox: Sandbox) -> None:
@@ -382,9 +384,9 @@ def failing_apt(sandbox: Sandbox) -> None:
     [
         (
             {"DOCKER_HOST": "tcp://192.0.2.1:2375"},
-            "no Docker engine answers at DOCKER_HOST=tcp://192.0.2.1:2375",
+            "DOCKER_HOST=tcp://192.0.2.1:2375",
         ),
-        ({"DOCKER_CONTEXT": "far"}, 'no Docker engine answers in the docker context "far"'),
+        ({"DOCKER_CONTEXT": "far"}, 'docker context "far"'),
     ],
 )
 def test_an_engine_elsewhere_that_is_silent_is_named(
@@ -399,9 +401,9 @@ def test_an_engine_elsewhere_that_is_silent_is_named(
 @pytest.mark.parametrize(
     ("prepare", "says"),
     [
-        (no_docker, "no Docker engine here: install docker.io by hand, this is not Debian or Ubuntu."),
-        (an_ordinary_user, "no Docker engine here: ask an administrator for: apt-get install docker.io"),
-        (failing_apt, "apt-get install docker.io failed (E: Unable to locate package)"),
+        (no_docker, "install docker.io by hand"),
+        (an_ordinary_user, "administrator for: apt-get"),
+        (failing_apt, "failed (E: Unable"),
     ],
 )
 def test_an_engine_that_cannot_be_installed_is_explained(
@@ -426,10 +428,7 @@ def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox)
     full_disk(sandbox, "unix:///var/run/docker.sock")
     code, text = sandbox.run("test")
     assert code == 1
-    assert (
-        "./dev test needs about 8000 MB at the Docker engine (/engine), and 5000 MB are free; make room"
-        in text
-    )
+    assert missing(text, "./dev test", "8000 MB", "/engine", "5000 MB") == []
     assert not sandbox.calls("python")
 
 

@@ -12,6 +12,7 @@ TESTS = Path(__file__).parents[1]
 
 ALLOWED = {
     "a program reads this text: a rule of iptables, a command line, a line of a Dockerfile": (
+        "unit/cli/test_dockerfile.py::test_a_person_sees_a_diff_with_reasons",
         "unit/deploy/test_compose_program.py::test_compose_resolves_the_project_and_hashes_what_it_resolved",
         "unit/deploy/test_forwarding.py::test_each_network_forwards_to_the_address_in_it",
         "unit/deploy/test_forwarding.py::test_nothing_is_forwarded_without_a_live_container_or_where_it_is_not",
@@ -20,17 +21,29 @@ ALLOWED = {
         "unit/dockerfile/test_accelerate.py::test_a_clean_of_modules_stays_where_they_are_in_the_layer",
         "unit/dockerfile/test_accelerate.py::test_a_run_becomes",
         "unit/dockerfile/test_accelerate.py::test_fast_in_the_exec_form",
+        "unit/dockerfile/test_accelerate.py::test_an_official_base_that_was_not_looked_at_is_taken_as_usual",
+        "unit/dockerfile/test_accelerate.py::test_an_onbuild_of_the_file_is_left_as_it_is",
+        "unit/dockerfile/test_accelerate.py::test_another_shell_is_left_alone",
+        "unit/dockerfile/test_accelerate.py::test_a_trigger_of_the_base_that_runs_go_keeps_the_modules_in_layers",
+        "unit/dockerfile/test_accelerate.py::test_the_escape_sign_of_the_file_is_respected",
         "unit/dockerfile/test_article.py::test_only_the_compile_line_changes",
+        "unit/dockerfile/test_binary_cache.py::test_every_folder_above_the_program_is_looked_through",
         "unit/dockerfile/test_contexts.py::test_an_image_takes_the_place_of_its_name",
         "unit/dockerfile/test_gotest.py::test_a_shell_form",
+        "unit/dockerfile/test_lint.py::test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left",
         "unit/dockerfile/test_parse.py::test_the_parts_put_together_are_the_file",
         "unit/dockerfile/test_pins.py::test_a_base_gets_its_digest",
         "unit/dockerfile/test_shrink.py::test_certificates_and_users_of_a_step_move_with_it",
+        "unit/dockerfile/test_shrink.py::test_a_measured_step_runs_again_and_no_other",
+        "unit/dockerfile/test_shrink.py::test_flags_are_added_to_those_that_are_there",
+        "unit/dockerfile/test_shrink.py::test_the_article_becomes_small",
+        "unit/dockerfile/test_shrink.py::test_the_c_library_can_become_part_of_the_program",
         "unit/test_bench_repositories.py::test_bases_become_images_that_are_here",
         "unit/test_dev.py::test_run_becomes_the_python_process_with_the_example_as_project",
         "unit/test_dev.py::test_the_examples_dockerfile_is_the_articles",
     ),
     "the text is the user's or the engine's own, which must come back unchanged": (
+        "e2e/test_cases.py::test_an_everyday_compose_file_is_taken",
         "unit/builder/test_builder.py::test_a_failure_is_told_in_the_words_of_the_file",
         "unit/builder/test_builder.py::test_a_variable_in_a_changed_step_does_not_take_the_second_try_away",
         "unit/builder/test_parts.py::test_a_step_over_several_lines_is_told_as_the_file_has_it",
@@ -41,6 +54,7 @@ ALLOWED = {
     "the columns and the order of the lines are what is tested": (
         "unit/cli/test_remote_commands.py::test_the_lines_of_several_services_are_named",
         "unit/observers/test_console.py::test_a_compile_error_is_shown_in_full_and_what_serves_is_called_stale",
+        "unit/observers/test_console.py::test_with_two_services_each_line_names_its_own",
         "unit/observers/test_console.py::test_a_cycle_says_what_changed_each_step_and_what_is_live",
     ),
 }
@@ -70,12 +84,16 @@ def test_no_test_depends_on_the_wording_of_a_message() -> None:
         "assert say() == Finding(1, text='the port 9000 of web is taken: stop it')",
         "assert good and say() == 'the port 9000 of web is taken: stop it'",
         "assert find(say() == 'the port 9000 of web is taken: stop it')",
+        "assert 'the port 9000 of web is taken' in say()",
+        "assert 'port 9000 of web is' not in say()",
+        "assert any(f'the port {port} of {name} is' in line for line in lines)",
+        "assert (code, 'the port 9000 of web' in err) == (1, True)",
     ],
 )
 def test_a_sentence_in_an_assertion_is_found(assertion: str) -> None:
     (found,) = find_sentences(f"async def test_it():\n    {assertion}\n")
     assert (found.function, found.line) == ("test_it", 2)
-    assert len(found.text.split()) >= 8
+    assert len(found.text.split()) >= 5
 
 
 @pytest.mark.parametrize(
@@ -88,14 +106,17 @@ def test_a_sentence_in_an_assertion_is_found(assertion: str) -> None:
     ],
 )
 def test_a_sentence_in_the_parameters_is_found(parameters: str) -> None:
-    source = f"@pytest.mark.parametrize({parameters})\ndef test_it(why):\n    assert say() == why\n"
-    assert len(find_sentences(source)) == 1
+    for comparison in ("say() == why", "why in say()"):
+        source = f"@pytest.mark.parametrize({parameters})\ndef test_it(why):\n    assert {comparison}\n"
+        assert len(find_sentences(source)) == 1
 
 
 @pytest.mark.parametrize(
     "assertion",
     [
         "assert say() == 'the port 9000 is taken'",
+        "assert 'port 9000' in say()",
+        "assert line in 'one two three four five six seven eight'",
         "assert missing(say(), 'the port 9000 of web is taken: stop it') == []",
         "assert load('services: {web: {build: ., ports: [9000, 9001, 9002]}}') == web",
         "assert ports == [9000], 'the port of web is what its file says it is'",

@@ -253,7 +253,7 @@ async def test_what_builds_only_as_it_is_is_left_alone_from_the_second_time_on(b
     assert bench.connection.ways == ["accelerated", "plain", "accelerated", "plain", "plain"]
     assert bench.connection.texts[-1] == DOCKERFILE
     assert "tried again next time" in bench.notices[-2]
-    assert "left alone from now on" in bench.notices[-1]
+    assert missing(bench.notices[-1], "left alone") == []
 
 
 async def test_a_module_that_only_the_image_has_is_found_without_a_mount_over_it(bench: Bench) -> None:
@@ -264,8 +264,8 @@ async def test_a_module_that_only_the_image_has_is_found_without_a_mount_over_it
     await bench.save()
     assert ["gomodcache" in text for text in bench.connection.texts] == [True, False, True, False, False]
     assert all("id=p-gocache" in text for text in bench.connection.texts)
-    assert "built again without a module cache" in bench.notices[-2]
-    assert "from now on no module cache" in bench.notices[-1]
+    assert missing(bench.notices[-2], "without", "module cache") == []
+    assert missing(bench.notices[-1], "no module cache") == []
 
 
 @pytest.mark.parametrize(("platform", "arch"), [("", "amd64"), ("linux/arm64", "arm64")])
@@ -550,7 +550,7 @@ async def test_a_base_image_that_is_not_here_is_looked_at_through_buildkit_once(
     await bench.save()
     assert bench.connection.ways == ["accelerated", "offline"]
     assert bench.connection.resolved.count(FULL) == 1
-    assert "the base image own/base is not here: BuildKit pulls it" in bench.notices
+    assert any(missing(line, "own/base", "pulls") == [] for line in bench.notices)
 
 
 async def test_such_a_base_is_named_by_digest_so_that_no_build_asks_its_registry(bench: Bench) -> None:

@@ -18,8 +18,8 @@ OWN, PLAIN, ACCELERATED = BuildStrategy.OWN_MODULES, BuildStrategy.PLAIN, BuildS
     ("following", "level", "fact"),
     [
         (OWN, "info", "a module is missing"),
-        (ACCELERATED, "info", "built again with a network"),
-        (PLAIN, "warning", "Dockerfile is built as it is, once"),
+        (ACCELERATED, "info", "with a network"),
+        (PLAIN, "warning", "as it is, once"),
     ],
 )
 def test_a_retry_names_its_reason(following: BuildStrategy, level: str, fact: str) -> None:

@@ -212,10 +212,10 @@ async def settings_then_silence(reader: asyncio.StreamReader, writer: asyncio.St
     [
         (hang_up, "neither HTTP/2 nor HTTP/1"),
         (talk_nonsense, "neither HTTP/2 nor HTTP/1"),
-        (refuse_grpc, "answered with 'HTTP/1.1 404 Not Found'"),
+        (refuse_grpc, "HTTP/1.1 404 Not Found"),
         (serve_other_grpc, "offers no BuildKit"),
-        (stay_silent, "did not answer within 0.2 s"),
-        (settings_then_silence, "did not answer within 0.2 s"),
+        (stay_silent, "within 0.2 s"),
+        (settings_then_silence, "within 0.2 s"),
     ],
 )
 async def test_a_server_without_buildkit_is_said_to_be_one(tmp_path: Path, serve: Serve, text: str):

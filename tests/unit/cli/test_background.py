@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.facts import missing
 from tests.loaded_settings import load
 from watcher import labels
 from watcher.cli import background, quick, remote, remote_commands
@@ -90,7 +91,7 @@ def test_it_starts_once_with_a_log_and_is_stopped(project: Path, capsys: pytest.
     again = json.loads(capsys.readouterr().out)
     assert (again["started"], again["pid"]) == (False, first["pid"])
     start(project, "web", as_json=False)
-    assert "keeps the options with which it was started" in capsys.readouterr().out
+    assert missing(capsys.readouterr().out, "keeps", "options") == []
     assert os.getsid(first["pid"]) == first["pid"]  # no terminal, so no SIGHUP
     assert background.stop_daemon(project) == first["pid"]
     assert background.stop_daemon(project) is None
@@ -192,11 +193,11 @@ def test_the_report_names_what_is_left_and_no_cache_that_perhaps_never_was(
     kept = verdict(ObjectKind.NETWORK, remove=False)
     assert print_report(DownReport(removed, (kept,)), 7, as_json=False) == 1
     out = capsys.readouterr().out
-    assert "removed 1 container, Go caches of 2.00 MB" in out
-    assert "kept network name: in use by box" in out
+    assert missing(out, "1 container", "Go caches", "2.00 MB") == []
+    assert missing(out, "kept", "network name", "box") == []
     spared = (verdict(ObjectKind.STEP, remove=False),) * 2
     assert print_report(DownReport(removed, (), spared), 7, as_json=False) == 0
-    assert "left 2 cache records: in use by box" in capsys.readouterr().out
+    assert missing(capsys.readouterr().out, "2 cache records", "box") == []
     print_report(DownReport(removed, (), spared), 7, as_json=True)
     assert [each["kind"] for each in json.loads(capsys.readouterr().out)["spared"]] == ["step", "step"]
 
@@ -222,7 +223,7 @@ def test_an_installed_service_is_started_and_no_second_watcher(
     assert start(project, as_json=False) == 0
     out = capsys.readouterr().out
     assert f"started for {project}" in out
-    assert "by its service; log: journalctl -u it" in out
+    assert missing(out, "service", "journalctl -u it") == []
     held.pop().release()
     assert start(project, "--prune.keep", "2", as_json=False) == 0  # a service has options of its own
     assert (held, "`watcher service install OPTIONS`" in capsys.readouterr().err) == ([], True)
@@ -254,4 +255,4 @@ def test_the_end_names_the_service_that_starts_it_again(
     service_file(project).parent.mkdir(parents=True)
     service_file(project).touch()
     stop_and_report(settings, as_json=False)
-    assert "`watcher service uninstall` removes it" in capsys.readouterr().out
+    assert missing(capsys.readouterr().out, "watcher service uninstall") == []

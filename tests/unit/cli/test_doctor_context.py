@@ -29,8 +29,8 @@ def test_what_an_ignore_file_leaves_out_is_not_counted(tmp_path: Path) -> None:
     assert (found.files, found.size, found.git) == (3, 2_001_013, 2_000_000)
     (finding,) = judge_context(found, [WHOLE], None)
     assert finding.grade is Grade.ADVICE
-    assert "3 files of 2.00 MB, .git among them (2.00 MB)" in finding.text
-    assert "largest: .git/ 2.00 MB, web/ 1.00 kB" in finding.text
+    assert missing(finding.text, "3 files", "2.00 MB", ".git", "2.00 MB") == []
+    assert missing(finding.text, ".git/ 2.00 MB", "web/ 1.00 kB") == []
     assert ".git, web/node_modules" in finding.advice
     assert finding.measured is not None
     assert finding.measured.gain == 2_001_000

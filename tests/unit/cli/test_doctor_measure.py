@@ -79,7 +79,7 @@ def test_a_health_check_that_is_gone_is_a_difference() -> None:
 
 def test_a_health_check_that_cannot_be_run_any_more_is_a_difference() -> None:
     well = run_of(health=0)
-    assert "ends with status -1 instead of 0" in find_difference(well, well, run_of(health=-1))
+    assert missing(find_difference(well, well, run_of(health=-1)), "status -1", "0") == []
 
 
 def project_of(tmp_path: Path, text: str) -> compose.ComposeProject:
@@ -122,7 +122,7 @@ def test_what_cannot_run_beside_another_is_not_tried(tmp_path: Path) -> None:
 
     assert "it publishes 5353" in obstacle("api", beside=True)
     assert obstacle("api", beside=False) == ""
-    assert "it depends on db, job: start the watcher first" in obstacle("web", beside=False)
+    assert missing(obstacle("web", beside=False), "depends", "db, job", "start") == []
     assert obstacle("web", beside=True) == ""
     assert "it is a job" in obstacle("job", beside=True)
 
@@ -317,16 +317,15 @@ async def test_a_change_that_fails_is_dropped_and_said(tmp_path: Path) -> None:
     assert measurement.suggestion.names == ('-ldflags="-s -w"', "-trimpath")
     assert "FROM scratch" not in measurement.suggestion.text
     texts = [finding.text for finding in found]
-    assert "-tags=nomsgpack was tried and is not suggested: it does not compile" in texts
-    told = "FROM scratch was tried and is not suggested: GET /health is answered 500 instead of 200"
-    assert told in texts
+    assert any(missing(text, "tags=nomsgpack", "not suggested", "not compile") == [] for text in texts)
+    assert any(missing(text, "FROM scratch", "not suggested", "/health", 500, 200) == [] for text in texts)
 
 
 async def test_a_change_that_saves_nothing_is_not_suggested(tmp_path: Path) -> None:
     measurement, found = await measure(World(lambda _: 1_000_000), tmp_path)
     assert measurement.suggestion is not None
     assert measurement.suggestion.names == ("-trimpath",)
-    assert any("it changes the size by" in finding.text for finding in found)
+    assert any(missing(finding.text, "changes the size") == [] for finding in found)
 
 
 def of_fast(found: list[Finding]) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.facts import missing
 from tests.fake_engine import FakeEngine
 from tests.unit.image.test_read import AGAIN, LAYERS, saved
 from watcher import labels
@@ -67,7 +68,7 @@ def test_a_revision_is_named_by_its_first_digits(capsys: pytest.CaptureFixture[s
     assert (code, json.loads(out)["images"][0]["names"][0]) == (0, "shop-api:latest")
     code, _, err = run(capsys, tmp_path, "aaaa")
     assert code == 78
-    assert "is the start of several" in err
+    assert missing(err, "several") == []
     assert run(capsys, tmp_path, "aaaa", "--service", "web")[0] == 0
 
 
@@ -75,7 +76,7 @@ def test_a_revision_is_named_by_its_first_digits(capsys: pytest.CaptureFixture[s
 def test_two_images_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(capsys, tmp_path, "--diff", "aaaa1", "shop-web:1")[0] == 0
     code, out, _ = run(capsys, tmp_path, "--diff", "--markdown", "aaaa1", "aaaa1")
-    assert (code, "Nothing in it has another size." in out) == (0, True)
+    assert (code, missing(out, "Nothing", "size") == []) == (0, True)
     assert json.loads(run(capsys, tmp_path, "--diff", "--json", "aaaa1", "aaaa1")[1])["difference"] == 0
 
 
@@ -83,7 +84,7 @@ def test_two_images_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["nothing:1"], 1, "there is no image nothing:1"),
+        (["nothing:1"], 1, "no image nothing:1"),
         (["--diff", "shop-api"], 2, "--diff needs two"),
         (["--markdown", "--json"], 2, "exclude each other"),
         (["--service", "nowhere"], 78, "nowhere"),
@@ -103,7 +104,7 @@ def test_an_image_that_cannot_be_read_is_said_to_be(
     engine.archives = dict.fromkeys(engine.archives, b"no archive")
     code, _, err = run(capsys, tmp_path, "shop-api")
     assert code == 1
-    assert "the image shop-api cannot be read" in err
+    assert missing(err, "shop-api", "cannot be read") == []
 
 
 @pytest.mark.usefixtures("engine")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.front.support import fronted, get, true
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, revision
@@ -79,7 +80,7 @@ def test_nobody_waits_for_a_container_that_does_not_run_and_the_hint_is_told() -
     what = said(Story().start().save(1).begin(1).built(1).deploy(1, DeployOutcome.FAILED))
     assert not what.wait
     assert what.title == "The container does not run"
-    assert "An environment file is missing" in what.text
+    assert missing(what.text, "environment file", "missing") == []
     assert what.lines == CRASH.lines
 
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests.facts import missing
 from tests.fake_engine import FakeEngine
 from watcher import compose, labels
 from watcher.compose import ComposeProject
@@ -69,18 +70,18 @@ def test_an_address_has_one_user(tmp_path: Path, keys: str, exclusive: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("keys", "network", "reason"),
+    ("keys", "network", "facts"),
     [
-        ("networks: {lab: {ipv4_address: 172.31.0.9}}", "", "it has a fixed address on the network lab"),
-        ("networks: [lab]", "enable_ipv6: true", "the network lab has IPv6"),
-        ("networks: [lab]", "driver: macvlan", "the network lab has the driver macvlan"),
-        ("networks: [lab]", "", ""),
-        ("network_mode: host", "", ""),
-        ("network_mode: none", "", ""),
+        ("networks: {lab: {ipv4_address: 172.31.0.9}}", "", ("fixed address", "lab")),
+        ("networks: [lab]", "enable_ipv6: true", ("lab", "IPv6")),
+        ("networks: [lab]", "driver: macvlan", ("lab", "macvlan")),
+        ("networks: [lab]", "", ()),
+        ("network_mode: host", "", ()),
+        ("network_mode: none", "", ()),
     ],
 )
 def test_a_service_without_an_address_container_is_named_with_the_reason(
-    tmp_path: Path, keys: str, network: str, reason: str
+    tmp_path: Path, keys: str, network: str, facts: tuple[str, ...]
 ) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text(
@@ -89,9 +90,9 @@ def test_a_service_without_an_address_container_is_named_with_the_reason(
     )
     project = compose.load(file, env={})
     container = replace(of_project(project, cast(Engine, None), Fanout()), address=True)
-    assert bool(container.address_endpoints) is (not reason and "networks" in keys)
-    assert bool(container.address_notice) is bool(reason)
-    assert reason in container.address_notice
+    assert bool(container.address_endpoints) is (not facts and "networks" in keys)
+    assert bool(container.address_notice) is bool(facts)
+    assert missing(container.address_notice, *facts) == []
     assert replace(container, address=False).address_notice == ""
 
 
@@ -143,8 +144,8 @@ async def test_what_only_compose_can_start_is_used_when_it_runs(rig: Rig) -> Non
     container = rig.container("umask: '022'")
     with pytest.raises(UserError) as caught:
         await container.prepare()
-    assert "app needs db: it is not started here: services.db.umask" in caught.value.failure.summary
-    assert "`docker compose up -d db`" in caught.value.failure.hint
+    assert missing(caught.value.failure.summary, "app", "db", "services.db.umask") == []
+    assert missing(caught.value.failure.hint, "docker compose up -d db") == []
     labels = {"com.docker.compose.project": "p", "com.docker.compose.service": "db"}
     labels["com.docker.compose.oneoff"] = "False"
     box = await rig.engine.create("by-compose", {"Image": "db:latest", "Labels": labels})

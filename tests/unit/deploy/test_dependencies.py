@@ -152,7 +152,7 @@ async def test_what_is_not_required_may_fail(rig: Rig) -> None:
   mail: {image: mail}
 """
     await rig.load(text, mail=Program(exit_code=2)).require("api")
-    assert "api starts without mail (required: false): ended with status 2" in rig.lines
+    assert any(missing(line, "api", "mail", "required: false", "status 2") == [] for line in rig.lines)
 
 
 async def test_a_dependency_waits_for_a_managed_service(rig: Rig) -> None:
@@ -206,11 +206,7 @@ async def test_one_that_fails_does_not_prevent_the_others(rig: Rig) -> None:
     rig.engine.forget(rig.images["queue"])
     await dependencies.bring_up()
     assert await rig.names() == ["shop-mail-1"]
-    assert any(
-        "queue: its image queue cannot be pulled: pull access" in line
-        and "db cannot start without it" in line
-        for line in rig.lines
-    )
+    assert any(missing(line, "queue", "image queue", "cannot be pulled", "db") == [] for line in rig.lines)
 
 
 # Replacing.
@@ -412,7 +408,7 @@ async def test_the_daemon_starts_dependencies_and_starts_one_that_ends_again(rig
         await until(lambda: rig.states("db")[-1] == "running")
         shown = [e for e in rig.events if isinstance(e, DependencyChanged)]
         assert shown[-1].restarts == 1
-        assert "db ended with exit status 137: it is started again in 1 ms" in rig.lines
+        assert any(missing(line, "db", "status 137", "1 ms") == [] for line in rig.lines)
 
 
 INSIDE = """

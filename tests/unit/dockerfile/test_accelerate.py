@@ -133,7 +133,7 @@ def test_a_program_before_gos_tools_gets_no_build_cache(run: str, files: dict[st
     inputs = TreeInputs(dict.fromkeys(files, b"1"), files.get)
     result = made(HEAD + run + TAIL, inputs=inputs)
     assert "gocache" not in result.text
-    assert "-toolexec puts a program before go's tools" in reasons(result)
+    assert missing(reasons(result), "toolexec", "program", "tools") == []
 
 
 @pytest.mark.parametrize(
@@ -159,20 +159,20 @@ def test_a_clean_of_modules_stays_where_they_are_in_the_layer():
 @pytest.mark.parametrize(
     ("middle", "why"),
     [
-        ("RUN go build && rm -rf /root/.cache", "the command itself uses .cache"),
-        ("RUN go build && cp -r ~/.cache /x", "the command itself uses .cache"),
-        ("RUN go build && du -sh $(go env GOCACHE)", "the command itself uses GOCACHE"),
-        ("RUN go build && chown -R 5 /root", "the command itself uses /root"),
+        ("RUN go build && rm -rf /root/.cache", "itself uses .cache"),
+        ("RUN go build && cp -r ~/.cache /x", "itself uses .cache"),
+        ("RUN go build && du -sh $(go env GOCACHE)", "itself uses GOCACHE"),
+        ("RUN go build && chown -R 5 /root", "itself uses /root"),
         ("RUN go build\nRUN tar c /root/.cache/go-build > /x", "uses /root/.cache/go-build"),
-        ("COPY --from=seed /c /root/.cache/go-build\nRUN go build", "copies into go's build cache"),
+        ("COPY --from=seed /c /root/.cache/go-build\nRUN go build", "copies into go's"),
         ("RUN --mount=type=tmpfs,target=/root/.cache go build", "is in the way"),
         ("RUN --mount=type=bind,target=${WHERE@x} go build", "is in the way"),
-        ("RUN GOCACHE=$PWD/c go build", "decided only when it runs"),
-        ("RUN GOCACHE=/a go build && GOCACHE=/b go build", "decided only when it runs"),
+        ("RUN GOCACHE=$PWD/c go build", "only when it runs"),
+        ("RUN GOCACHE=/a go build && GOCACHE=/b go build", "only when it runs"),
         ("ENV GOCACHE=off\nRUN go build", "not the plain path"),
         ("RUN go build && go clean -cache -i", "does something else"),
-        ("USER 1000\nRUN go build", "the home of USER 1000 is in the image's /etc/passwd"),
-        ("USER 1000\nENV HOME=/h\nRUN go build\nRUN golangci-lint run", "golangci-lint may write next to"),
+        ("USER 1000\nRUN go build", "home of USER 1000"),
+        ("USER 1000\nENV HOME=/h\nRUN go build\nRUN golangci-lint run", "golangci-lint may write"),
     ],
 )
 def test_the_build_cache_is_not_mounted_where_something_else_may_need_it(middle, why):
@@ -231,7 +231,7 @@ def test_an_image_that_runs_go_itself_keeps_its_caches():
     text = 'FROM golang:1.22\nCOPY . /src\nRUN go mod download && go build -a ./...\nCMD ["go", "run", "."]\n'
     result = made(text)
     assert result.text == text
-    assert "the container itself runs go" in reasons(result)
+    assert missing(reasons(result), "container", "runs go") == []
     assert "would lose its modules" in reasons(result)
     assert "-a stays" in reasons(result)
 
@@ -266,7 +266,7 @@ MOUNTED = "-gocache,target="
 def test_a_container_that_runs_go_keeps_the_cache_of_its_image(rest: str, runs: Runs, mounted: bool) -> None:
     result = made(ONE_STAGE + rest + "\n", runs=runs)
     assert (MOUNTED in result.text) is mounted
-    assert ("which would miss the build cache" in reasons(result)) is not mounted
+    assert (missing(reasons(result), "miss", "build cache") == []) is not mounted
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_numeric_user_owns_its_cache():
 def test_a_user_with_a_name_is_left_alone_with_a_reason():
     result = made(HEAD + "USER app\nRUN go build -a ." + TAIL)
     assert result.text == HEAD + "USER app\nRUN go build -a ." + TAIL
-    assert "USER app is a name" in reasons(result)
+    assert missing(reasons(result), "USER app", "name") == []
 
 
 def test_an_official_base_that_was_not_looked_at_is_taken_as_usual():
@@ -404,7 +404,7 @@ def test_another_base_that_was_not_looked_at_is_left_alone():
     text = "FROM mine/tools AS b\nRUN go build -a\nFROM alpine\nCOPY --from=b /x /\n"
     result = made(text, bases={})
     assert result.text == text
-    assert "the user of mine/tools is not known" in reasons(result)
+    assert missing(reasons(result), "mine/tools", "not known") == []
 
 
 def test_a_windows_base_is_left_alone():
@@ -435,7 +435,7 @@ def test_an_onbuild_of_the_file_is_left_as_it_is():
     result = made(HEAD + "ONBUILD RUN go build -a .\nRUN go build -a ." + TAIL)
     assert "ONBUILD RUN go build -a .\n" in result.text
     assert f"RUN {BOTH} go build ." in result.text
-    assert "runs in builds of other files" in reasons(result)
+    assert missing(reasons(result), "builds of other files") == []
 
 
 def test_existing_cache_mounts_are_left_and_the_rest_is_done():
@@ -465,7 +465,7 @@ def test_a_frontend_without_mounts_is_respected(syntax):
     text = f"# syntax={syntax}\n" + HEAD + "RUN go build -a" + TAIL
     result = made(text)
     assert result.text == text
-    assert "may not know RUN --mount" in reasons(result)
+    assert missing(reasons(result), "not know", "RUN --mount") == []
 
 
 def test_the_escape_sign_of_the_file_is_respected():
@@ -525,7 +525,7 @@ class TestCgo:
         result = made(text, inputs=None)
         assert "gocache" not in result.text
         assert "go build -a" in result.text
-        assert "go does not see that C outside a package changed" in reasons(result)
+        assert missing(reasons(result), "C", "changed") == []
         off = text.replace("RUN go", "RUN CGO_ENABLED=0 go")
         assert made(off, inputs=None).text == made(off).text != off
 
@@ -567,7 +567,7 @@ def test_fast_in_the_exec_form():
     ("run", "why"),
     [
         ("go build -ldflags=$L .", "starts with a variable"),
-        ("go build -ldflags=all=-X=a.b=c .", "for a pattern of packages"),
+        ("go build -ldflags=all=-X=a.b=c .", "pattern of packages"),
         ("go build -ldflags=-X=a.b=c -ldflags=-X=a.d=e .", "more than once"),
         ("GOFLAGS=-ldflags=-X=a.b=c go build .", "GOFLAGS holds -ldflags"),
         ("GOFLAGS=$F go build .", "GOFLAGS is not known"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.dockerfile.test_accelerate import made, reasons
 from watcher.dockerfile import Accelerated, TreeInputs
 
@@ -97,13 +98,13 @@ def test_flags_of_go_for_its_modules_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("copy", "why"),
     [
-        ("COPY --from=modules /go/pkg /elsewhere", "has its modules at /go/pkg/mod"),
-        ("COPY --from=modules /go/pkg/mod /go/pkg", "has its modules at /go/pkg/mod"),
-        ("ENV GOMODCACHE=/mods\nCOPY --from=modules /go/pkg /go/pkg", "has its modules at /mods"),
+        ("COPY --from=modules /go/pkg /elsewhere", "modules at /go/pkg/mod"),
+        ("COPY --from=modules /go/pkg/mod /go/pkg", "modules at /go/pkg/mod"),
+        ("ENV GOMODCACHE=/mods\nCOPY --from=modules /go/pkg /go/pkg", "modules at /mods"),
         ("COPY --from=modules /go/pkg/mod/example.com/x@v1.0.0/web /web", "has its modules at"),
-        ("COPY --from=modules /go/pk? /go/pkg", "reads /go/pk? out of this stage"),
-        ("COPY --from=modules --chmod=700 /go/pkg /go/pkg", "reads /go/pkg out of this stage"),
-        ("COPY --from=modules /go/pkg /go/bin /go/pkg/", "reads /go/pkg /go/bin out of this stage"),
+        ("COPY --from=modules /go/pk? /go/pkg", "reads /go/pk? out"),
+        ("COPY --from=modules --chmod=700 /go/pkg /go/pkg", "reads /go/pkg out"),
+        ("COPY --from=modules /go/pkg /go/bin /go/pkg/", "reads /go/pkg /go/bin out"),
         (f"ENV GOMODCACHE=/go/pkg/mod\nUSER 1000\nENV HOME=/h\n{PLAIN_COPY}", "another user"),
         ("RUN --mount=type=bind,from=modules,source=/go/pkg,target=/go/pkg go vet .", "out of this stage"),
         ("COPY --from=modules /go/pkg /go/pkg\nRUN du -s /go/pkg/mod", "uses /go/pkg/mod without go"),
@@ -123,7 +124,7 @@ def test_what_refuses_one_stage_refuses_all_that_share_its_modules() -> None:
     lists += "RUN go build ./... && ls /go/pkg/mod > /list\n"
     result = shape("COPY --from=modules /go/pkg /go/pkg", final=f"{lists}{FINAL}COPY --from=list /list /\n")
     assert run_mounts(result) == 0
-    assert "the command itself uses /go/pkg/mod" in reasons(result)
+    assert missing(reasons(result), "itself", "/go/pkg/mod") == []
     assert "COPY --from=modules /go/pkg /go/pkg\n" in result.text
 
 

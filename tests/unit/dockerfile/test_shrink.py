@@ -153,17 +153,17 @@ STATIC = ImageFacts(needs=BaseNeeds(static=True))
 @pytest.mark.parametrize(
     ("steps", "obstacle"),
     [
-        ('RUN mkdir /data\nCMD ["/app"]\n', "line 4: RUN needs the base image"),
-        ('RUN apk add curl\nCMD ["/app"]\n', "line 4: RUN needs the base image"),
-        ('RUN adduser -D app\nUSER app\nCMD ["/app"]\n', "line 4: RUN needs the base image"),
-        ('RUN apk add tzdata > /etc/x && ./y\nCMD ["/app"]\n', "line 4: RUN needs the base image"),
-        ('HEALTHCHECK CMD wget -q localhost/health\nCMD ["/app"]\n', "line 4: HEALTHCHECK runs a program"),
-        ('HEALTHCHECK CMD ["curl", "localhost"]\nCMD ["/app"]\n', "line 4: HEALTHCHECK runs a program"),
-        ("CMD /app && echo\n", "line 4: CMD needs a shell"),
-        ("CMD A=b /app\n", "line 4: CMD needs a shell"),
-        ('CMD ["sh", "-c", "/app"]\n', "line 4: CMD runs sh, a program of the base image"),
-        ('ENTRYPOINT /app\nCMD ["-v"]\n', "line 4: ENTRYPOINT runs in a shell"),
-        ("COPY --from=b /app /app\n", "what the container runs is decided by the base image"),
+        ('RUN mkdir /data\nCMD ["/app"]\n', "line 4: RUN"),
+        ('RUN apk add curl\nCMD ["/app"]\n', "line 4: RUN"),
+        ('RUN adduser -D app\nUSER app\nCMD ["/app"]\n', "line 4: RUN"),
+        ('RUN apk add tzdata > /etc/x && ./y\nCMD ["/app"]\n', "line 4: RUN"),
+        ('HEALTHCHECK CMD wget -q localhost/health\nCMD ["/app"]\n', "line 4: HEALTHCHECK"),
+        ('HEALTHCHECK CMD ["curl", "localhost"]\nCMD ["/app"]\n', "line 4: HEALTHCHECK"),
+        ("CMD /app && echo\n", "CMD needs a shell"),
+        ("CMD A=b /app\n", "CMD needs a shell"),
+        ('CMD ["sh", "-c", "/app"]\n', "CMD runs sh"),
+        ('ENTRYPOINT /app\nCMD ["-v"]\n', "line 4: ENTRYPOINT"),
+        ("COPY --from=b /app /app\n", "decided by the base"),
     ],
 )
 def test_what_needs_the_base_image_is_named(steps: str, obstacle: str):
@@ -304,5 +304,5 @@ def test_a_base_that_is_no_plain_system_may_have_files_that_are_read(image: str,
     given = ShrinkInput({}, None, AMD64, {image: ImageConfig()}, ImageFacts(needs=BaseNeeds(static=True)))
     found = SHRINK_RULES[-1].propose(text, given)
     assert found is not None
-    assert ("is not a plain system" in found.obstacle) != plain
+    assert (missing(found.obstacle, "not", "plain system") == []) != plain
     assert bool(found.text) == plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.facts import missing
 from watcher.image import report
 from watcher.image.build_info import GoBuild, GoModule
 from watcher.image.compare import ImageComparison
@@ -74,8 +75,8 @@ def test_the_reports_name_what_is_large_and_what_is_hidden() -> None:
     content = image({"net/http": 50_000, "example.com/m/codec": 20_000}, hidden=9000)
     text = "\n".join(report.describe_image(content))
     assert "COPY app ." in text
-    assert "hidden by a later layer: 9.00 kB" in text
-    assert "/old  (layer 1, deleted in layer 2)" in text
+    assert missing(text, "hidden", "9.00 kB") == []
+    assert missing(text, "/old", "layer 1", "deleted", "layer 2") == []
     assert "example.com/m v1" in text
     assert "no -trimpath" in text
     document = json.loads(json.dumps(report.image_as_json(content)))
@@ -94,5 +95,6 @@ def test_names_cannot_break_out_of_a_markdown_table() -> None:
 
 
 def test_equal_images_say_so() -> None:
-    assert "Nothing in it has another size." in report.comparison_markdown(compare_images(SMALL, SMALL))
+    written = "\n".join(report.comparison_markdown(compare_images(SMALL, SMALL)))
+    assert missing(written, "Nothing", "size") == []
     assert len(list(report.describe_comparison(compare_images(SMALL, SMALL)))) == 1

@@ -130,7 +130,7 @@ def test_every_line_of_a_long_error_is_printed(story: Story) -> None:
 
 
 def test_a_first_failure_says_that_nothing_answers(story: Story) -> None:
-    assert "nothing answers until the next good save" in printed(story.failing(1).events)
+    assert missing(printed(story.failing(1).events), "nothing answers", "next good save") == []
 
 
 def test_a_first_failure_says_that_the_last_good_version_serves(story: Story) -> None:
@@ -147,13 +147,13 @@ def test_a_last_good_version_that_does_not_start_is_no_longer_promised(story: St
 def test_a_failed_deploy_gives_the_hint(story: Story) -> None:
     story.cycle(1).save(2).begin(2).built(2).deploy(2, DeployOutcome.FAILED)
     text = printed(story.events)
-    assert "✗ deploy failed after 0.3 s: the container ended before it answered with exit status 1" in text
+    assert missing(text, "failed", "0.3 s", "exit status 1") == []
     assert f"hint: {CRASH.hint}" in text
 
 
 def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
     story.cycle(1).tell(ContainerLost, revision=revision(1), container="c1", failure=CRASH)
-    assert "nothing answers until it is started again" in printed(story.events)
+    assert missing(printed(story.events), "nothing answers", "started again") == []
 
 
 @pytest.mark.parametrize(
@@ -224,17 +224,17 @@ def test_refusals_in_a_row_are_told_together(story: Story) -> None:
 
 
 def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
-    assert "pruned 1 builder image, 1 final image: 600 MB freed" in printed(story.pruned().events)
+    assert missing(printed(story.pruned().events), "1 builder image", "1 final image", "600 MB") == []
 
 
 def test_what_went_of_the_build_cache_is_told(story: Story) -> None:
     story.tell(BuildCachePruned, records=3, freed=700_000_000)
-    assert "pruned 3 records of the build cache: 700 MB freed" in printed(story.events)
+    assert missing(printed(story.events), "3 records", "build cache", "700 MB") == []
 
 
 def test_what_was_trimmed_of_the_go_cache_is_told(story: Story) -> None:
     story.tell(GoCacheTrimmed, freed=700_000_000, left=9_000_000_000)
-    assert "trimmed Go's build cache to 9.00 GB: 700 MB freed" in printed(story.events)
+    assert missing(printed(story.events), "Go's build cache", "9.00 GB", "700 MB") == []
 
 
 def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) -> None:

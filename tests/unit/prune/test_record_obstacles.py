@@ -160,7 +160,7 @@ async def test_a_record_that_is_never_released_is_reported_after_a_time(tmp_path
     buildkit = Busy(*OWN, calls=10**9)
     found = await caches(tmp_path, buildkit, patience=0.0).remove(low=False)
     assert summarize(found) == {"a1": Cause.IN_USE, "b1": Cause.IN_USE}
-    assert "a build that is running uses it" in found[0].reason
+    assert missing(found[0].reason, "running") == []
 
 
 async def test_what_another_build_is_built_on_is_left_to_it_without_a_wait(tmp_path: Path) -> None:

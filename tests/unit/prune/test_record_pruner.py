@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_marked_records import OURS, PROJECT
 from watcher.builder import BuildJournal
@@ -131,13 +132,13 @@ async def test_where_a_removal_makes_buildkit_forget_other_steps_records_go_only
     verdicts = await pruner.prune()
     assert {each.id for each in verdicts if each.why.cause is Cause.REFUSED} == {"a1", "b1", "a2", "b2"}
     reason = next(each.reason for each in verdicts if each.id == "a1")
-    assert "forget 1 build step, also of other projects" in reason
+    assert missing(reason, "forget 1 build step", "other projects") == []
     assert await bench.pruner(buildkit).prune(dry_run=True) == verdicts
     assert (buildkit.asked, pruner.forgotten) == ([], 0)
     removed = await pruner.prune(low=True)
     assert buildkit.records.keys() == {"a4", "b4", "base", "theirs"}
     assert pruner.forgotten == 1
-    assert "BuildKit forgets 1 other step with it" in next(each.reason for each in removed if each.remove)
+    assert missing(next(each.reason for each in removed if each.remove), "1 other step") == []
     assert not await pruner.steps_stay()
     await pruner.prune()
     assert not pruner.forgotten
@@ -292,9 +293,7 @@ async def test_why_steps_stay_is_said_with_what_removes_them_instead(bench: Benc
     assert not await pruner.steps_stay()  # nothing was looked at
     await pruner.prune()
     assert (await pruner.steps_stay()).endswith("`watcher doctor` shows what helps")
-    assert "superseded steps (88 B) are removed only when they hold more than 1.00 kB" in (
-        await pruner.steps_stay()
-    )
+    assert missing(await pruner.steps_stay(), "88 B", "1.00 kB") == []
     buildkit.limit = 20_000_000_000
     assert (await pruner.steps_stay()).endswith("BuildKit removes old ones above 20.0 GB")
     buildkit.forgets = False

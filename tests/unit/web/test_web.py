@@ -333,7 +333,7 @@ async def test_waiting_fails_at_once_while_the_configuration_is_refused(story: S
         assert settled.outcome == "failed"
         assert settled.failure is not None
         assert settled.failure.kind == "config"
-        assert "services.app.ports = 'nine': is no port" in settled.failure.summary
+        assert missing(settled.failure.summary, "services.app.ports = 'nine'", "is no port") == []
         at.board.notify(ConfigurationRefused(reason=""))
         settled = Settled.model_validate_json((await at.client.post("/api/wait")).content)
         assert settled.outcome == "live"
