@@ -298,7 +298,15 @@ def test_the_pip_that_python_carries_runs_without_being_installed(tmp_path: Path
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python, settings = tmp_path / "venv/bin/python", tmp_path / "pip.conf"
     settings.write_text("[global]\nindex-url = https://index.example/simple\n")
-    command = [python, "-I", ROOT / "deploy/lib/pip.py", "config", "list", "--", "--version"]
+    command: list[str | Path] = [
+        python,
+        "-I",
+        ROOT / "deploy/lib/pip.py",
+        "config",
+        "list",
+        "--",
+        "--version",
+    ]
     env = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": str(settings)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     *listed, version = done.stdout.splitlines()
