@@ -129,8 +129,6 @@ async def live(browser: Browser, token: str = "") -> None:
         focused = await page.evaluate("document.activeElement.dataset.key || ''")
         assert focused.startswith("b"), "the focus was lost when the history grew"
 
-        await open_sizes(page, tell)
-
         await page.locator("#rebuild").click()
         await until(page, page.locator("#toast").text_content, "Rebuild")
         await page.locator("#pause").focus()
