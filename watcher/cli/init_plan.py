@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watcher import regex
+from watcher.cli.init_sources import (
+    find_exposed_port,
+    find_main_packages,
+    find_port,
+    find_port_variables,
+    is_library,
+    needs_cgo,
+    read_module,
+    read_text,
+)
 from watcher.cli.settings_schema import SCHEMA_LINE, SCHEMA_NAME, render_schema
 from watcher.compose.find import FILE_NAMES
 from watcher.errors import ConfigError
 from watcher.settings_sources import TOML_NAME
 
-_MODULE = regex.compile(r"(?m)^module\s+(\S+)")
-_MAIN = regex.compile(r"(?m)^package main\b")
-_PORTS = (
-    regex.compile(r'(?:ListenAndServe|Listen|Run)\((?:"tcp", *)?"[^"]*:([0-9]{2,5})"'),
-    regex.compile(r'Addr: *"[^"]*:([0-9]{2,5})"'),
-)
-_SKIPPED = frozenset({"vendor", "testdata", "node_modules"})
-_MOST_FILES = 5000
-_MOST_BYTES = 262_144  # of a source file that is read
 _YAML_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})  # no strings in YAML
 PORT = 9000
 
@@ -35,10 +35,8 @@ _DOCKERFILE = """\
 FROM golang:alpine AS builder
 LABEL stage=builder
 WORKDIR /workspace
-COPY go.mod go.sum* ./
-RUN go mod download
-COPY . .
-RUN CGO_ENABLED=0 GOOS=linux go build -o mygoexecutable {main}
+{prepare}COPY . .
+RUN CGO_ENABLED={cgo} GOOS=linux go build -o mygoexecutable {main}
 
 FROM alpine AS final
 ARG ENV
@@ -47,15 +45,15 @@ COPY --from=builder /workspace/mygoexecutable .
 COPY --from=builder /workspace/_envs/env_$ENV.yaml ./_envs/
 CMD ["./mygoexecutable"]
 """
+_COMPILER = "RUN apk add --no-cache gcc libc-dev\n"
+_MODULES = "COPY go.mod go.sum* ./\nRUN go mod download\n"
 _COMPOSE = """\
 services:
   {name}:
     build:
       context: .
-      args:
-        ENV: {env}
-    image: {image}
-    ports:
+{args}    image: {image}
+{variables}    ports:
       - "{host}:{port}"
 """
 _PROGRAM = """\
@@ -101,80 +99,100 @@ def plan_project(root: Path, *, main: str | None = None, settings_only: bool = F
     plan = InitPlan({TOML_NAME: _TOML, SCHEMA_NAME: render_schema()})
     if (used := next((name for name in FILE_NAMES if (root / name).exists()), None)) is not None:
         plan.notes.append(f"{used} is used as it is")
-    elif other := _find_compose(root):
-        plan.files[TOML_NAME] += f'\ncompose_file = "{other}"\n'
-        plan.notes.append(f"{other} is used as it is")
+    elif others := _find_compose(root):
+        if len(others) == 1:
+            plan.files[TOML_NAME] += f"\ncompose_file = {json.dumps(others[0])}\n"
+            plan.notes.append(f"{others[0]} is used as it is")
+        else:
+            plan.notes.append(f"choose a compose file with compose_file in {TOML_NAME}: {', '.join(others)}")
     elif settings_only:
         plan.notes.append("there is no compose file: without --settings-only one is written")
-    elif (module := read_module(root)) is None:
+    elif (module := read_module(root) or _workspace_name(root)) is None:
         plan.notes.append("there is no go.mod: `go mod init NAME`, then `watcher init --force`")
     else:
         _plan_docker(plan, root, module, main)
     return plan
 
 
-def _plan_docker(plan: InitPlan, root: Path, module: str, main: str | None) -> None:
-    """Add the files of the article: two stages, a file of settings per environment, dev and prod."""
+def _workspace_name(root: Path) -> str | None:
+    return (root.resolve().name or "app") if (root / "go.work").exists() else None
+
+
+def _choose_main(root: Path, main: str | None) -> str | None:
+    """Return the main package to build; None if there is none. Raises ConfigError if it has to be chosen."""
     packages = find_main_packages(root)
     if main is None and len(packages) > 1 and "." not in packages:
         rule = f"has several main packages: choose one with --main ({', '.join(packages)})"
         raise ConfigError("project", str(root), rule)
-    chosen = main or ("." if "." in packages or not packages else packages[0])
     if main is not None and main not in packages:
         known = f"one of {', '.join(packages)}" if packages else "left out: there is no main package"
         raise ConfigError("main", main, f"must be {known}")
-    port = find_port(root) or PORT
-    name = _service_name(module)
-    files = {} if packages else {"main.go": _PROGRAM}
-    files |= {
-        "Dockerfile": _DOCKERFILE.format(main=shlex.quote(chosen)),
-        ".dockerignore": f".git\n{TOML_NAME}\n{SCHEMA_NAME}\n",
-        "_envs/env_dev.yaml": "environment: dev\n",
-        "_envs/env_prod.yaml": "environment: prod\n",
-        "docker-compose-dev.yml": _COMPOSE.format(
-            name=name, env="dev", image=f"{name}-dev", host=PORT, port=port
-        ),
-        "docker-compose.yml": _COMPOSE.format(name=name, env="prod", image=name, host=4445, port=port),
-    }
-    for path, text in files.items():
+    return main or ("." if "." in packages else next(iter(packages), None))
+
+
+def _plan_docker(plan: InitPlan, root: Path, module: str, main: str | None) -> None:
+    """Add the files of the article: two stages, a file of settings per environment, dev and prod."""
+    name, chosen = _service_name(module), _choose_main(root, main)
+    files: dict[str, str] = {}
+    if chosen is None:
+        chosen = f"./cmd/{name}" if is_library(root) else "."
+        files[f"{chosen}/main.go".removeprefix("./")] = _PROGRAM
+    own = (root / "Dockerfile").exists()  # then it decides what is built, and what it needs
+    text = read_text(root / "Dockerfile")
+    port = (find_exposed_port(root / "Dockerfile") if own else None) or find_port(root) or PORT
+    values = {each: value.format(port=port) for each, value in find_port_variables(root).items()}
+    variables = "".join(f'      {each}: "{value}"\n' for each, value in values.items())
+    if not own:
+        files |= {
+            "Dockerfile": _render_dockerfile(root, chosen),
+            "_envs/env_dev.yaml": "environment: dev\n",
+            "_envs/env_prod.yaml": "environment: prod\n",
+        }
+    files[".dockerignore"] = f".git\n{TOML_NAME}\n{SCHEMA_NAME}\n"
+    for path, env, image, host in (
+        ("docker-compose-dev.yml", "dev", f"{name}-dev", PORT),
+        ("docker-compose.yml", "prod", name, 4445),
+    ):
+        files[path] = _COMPOSE.format(
+            name=name,
+            args=f"      args:\n        ENV: {env}\n" if not own or "ARG ENV" in text else "",
+            variables=f"    environment:\n{variables}" if variables else "",
+            image=image,
+            host=host,
+            port=port,
+        )
+    for path, content in files.items():
         if (root / path).exists():
             plan.notes.append(f"{path} is there already and stays as it is")
         else:
-            plan.files[path] = text
-    plan.notes.append(f"`watcher up` builds {chosen} and serves it at http://localhost:{PORT}")
+            plan.files[path] = content
+    if own:
+        plan.notes.append("Dockerfile is there already and stays as it is")
+    built = "your Dockerfile" if own else chosen
+    plan.notes.append(f"`watcher up` builds {built} and serves port {port} of it at http://localhost:{PORT}")
 
 
-def read_module(root: Path) -> str | None:
-    """Return the module's path from go.mod; None without one."""
-    found = _MODULE.search(_read(root / "go.mod"))
-    return found[1] if found else None
+def _render_dockerfile(root: Path, main: str) -> str:
+    """Return the two stages; in a workspace or with vendored modules nothing is downloaded first."""
+    cgo = needs_cgo(root)
+    alone = not (root / "go.work").exists() and not (root / "vendor/modules.txt").exists()
+    prepare = (_COMPILER if cgo else "") + (_MODULES if alone else "")
+    return _DOCKERFILE.format(main=shlex.quote(main), prepare=prepare, cgo=int(cgo))
 
 
-def find_main_packages(root: Path) -> list[str]:
-    """Return the folders of main packages as Go names them: `.`, `./cmd/api`."""
-    found = {
-        path.parent.relative_to(root).as_posix() for path in _list_sources(root) if _MAIN.search(_read(path))
-    }
-    return sorted("." if folder == "." else f"./{folder}" for folder in found)
-
-
-def find_port(root: Path) -> int | None:
-    """Return the port on which the program listens, if its sources name exactly one."""
-    found = {
-        int(port)
-        for path in _list_sources(root)
-        for text in (_read(path),)
-        for pattern in _PORTS
-        for port in pattern.findall(text)
-    }
-    return found.pop() if len(found) == 1 and 0 < min(found) < 65_536 else None
-
-
-def _find_compose(root: Path) -> str | None:
-    """Return the only compose file with another name than the usual ones."""
-    names = [path.name for pattern in ("*compose*.yml", "*compose*.yaml") for path in root.glob(pattern)]
-    usable = [name for name in names if "override" not in name]
-    return usable[0] if len(usable) == 1 else None
+def _find_compose(root: Path) -> list[str]:
+    """Return compose files with other names than the usual ones; without any, those one folder below."""
+    for folder in ("", "*/"):
+        patterns = (f"{folder}*compose*.yml", f"{folder}*compose*.yaml")
+        names = [
+            path.relative_to(root).as_posix()
+            for pattern in patterns
+            for path in root.glob(pattern)
+            if "override" not in path.name and path.is_file() and not path.parent.name.startswith((".", "_"))
+        ]
+        if names:
+            return sorted(names)
+    return []
 
 
 def _service_name(module: str) -> str:
@@ -185,34 +203,3 @@ def _service_name(module: str) -> str:
     if not name or name[0].isdecimal() or name in _YAML_WORDS:
         return f"app-{name}".strip("-")
     return name
-
-
-def _list_sources(root: Path) -> Iterator[Path]:
-    """Yield Go files that are no tests; hidden folders and those of others are left out."""
-    count, folders = 0, [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.is_symlink() or entry.name.startswith((".", "_")):
-                continue
-            if entry.is_dir() and entry.name not in _SKIPPED and not (entry / "go.mod").exists():
-                folders.append(entry)
-            elif entry.name.endswith(".go") and not entry.name.endswith("_test.go"):
-                count += 1
-                if count > _MOST_FILES:
-                    return
-                yield entry
-
-
-def _read(path: Path) -> str:
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""

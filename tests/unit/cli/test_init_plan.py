@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.facts import missing
 from tests.loaded_settings import load
 from tests.platforms import AMD64
 from watcher.cli import commands
-from watcher.cli.init_plan import find_main_packages, find_port, plan_project, read_module
+from watcher.cli.init_plan import plan_project
+from watcher.cli.init_sources import find_main_packages, find_port, read_module
 from watcher.compose import load as load_compose
 from watcher.dockerfile import ImageConfig, ReviewInput, Severity, review
 from watcher.errors import ConfigError
@@ -170,7 +172,117 @@ def test_the_port_is_that_of_the_sources_if_they_name_one(
 )
 def test_the_service_has_a_name_that_compose_takes(tmp_path: Path, module: str, name: str) -> None:
     write(tmp_path, {"go.mod": f"// a comment\nmodule {module}\n"})
-    assert read_module(tmp_path) == module
+    assert read_module(tmp_path) == module.strip('"')
     plan = plan_project(tmp_path)
     write(tmp_path, plan.files)
     assert list(load_compose(tmp_path / "docker-compose.yml", env={}).services) == [name]
+
+
+MAIN = "package main\n\nfunc main() {}\n"
+MOD = "module example.com/Shop.API\n\ngo 1.22\n"
+SERVING = 'package main\n\nimport "net/http"\n\nfunc main() {\n\thttp.ListenAndServe(":8080", nil)\n}\n'
+# What lies in the project; texts that stand in the Dockerfile, and in the compose file.
+SHAPES: dict[str, tuple[dict[str, str], list[str], list[str]]] = {
+    "one command in a folder": (
+        {"go.mod": MOD, "cmd/api/main.go": MAIN},
+        ["go build -o mygoexecutable ./cmd/api", "go mod download", "CGO_ENABLED=0"],
+        ["  shop-api:", '"9000:9000"', "ENV: dev"],
+    ),
+    "a generator that go ignores": (
+        {"go.mod": MOD, "cmd/api/main.go": MAIN, "gen/gen.go": f"//go:build ignore\n\n{MAIN}"},
+        ["./cmd/api"],
+        ["shop-api"],
+    ),
+    "a nested module": (
+        {"go.mod": MOD, "main.go": MAIN, "tools/go.mod": MOD, "tools/main.go": MAIN},
+        ["go build -o mygoexecutable .\n"],
+        [],
+    ),
+    "a library": (
+        {"go.mod": MOD, "shop.go": "package shop\n"},
+        ["go build -o mygoexecutable ./cmd/shop-api"],
+        [],
+    ),
+    "vendored modules": (
+        {"go.mod": MOD, "main.go": MAIN, "vendor/modules.txt": "# x\n"},
+        ["WORKDIR /workspace\nCOPY . ."],
+        [],
+    ),
+    "cgo": (
+        {"go.mod": MOD, "main.go": 'package main\n\nimport "C"\n\nfunc main() {}\n'},
+        ["apk add --no-cache gcc libc-dev", "CGO_ENABLED=1"],
+        [],
+    ),
+    "sqlite": (
+        {"go.mod": f"{MOD}\nrequire github.com/mattn/go-sqlite3 v1.14.22\n", "main.go": MAIN},
+        ["CGO_ENABLED=1"],
+        [],
+    ),
+    "a port from a flag": (
+        {"go.mod": MOD, "main.go": 'package main\n\nvar addr = flag.String("addr", ":8081", "where")\n'},
+        [],
+        ['"9000:8081"'],
+    ),
+    "a port from the environment": (
+        {"go.mod": MOD, "main.go": 'package main\n\nvar port = os.Getenv("PORT")\n'},
+        [],
+        ["environment:", 'PORT: "9000"', '"9000:9000"'],
+    ),
+    "an address from the environment": (
+        {"go.mod": MOD, "main.go": SERVING + 'var a = os.Getenv("HTTP_ADDR")\n'},
+        [],
+        ['HTTP_ADDR: ":8080"', '"9000:8080"'],
+    ),
+    "a workspace": (
+        {"go.work": "go 1.22\n\nuse ./api\n", "api/go.mod": MOD, "api/main.go": MAIN},
+        ["WORKDIR /workspace\nCOPY . .", "go build -o mygoexecutable ./api"],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "dockerfile", "compose"), SHAPES.values(), ids=SHAPES.keys())
+def test_what_is_written_fits_the_project(
+    tmp_path: Path, files: dict[str, str], dockerfile: list[str], compose: list[str]
+) -> None:
+    write(tmp_path, files)
+    assert init(tmp_path) == 0
+    text, services = (tmp_path / "Dockerfile").read_text(), (tmp_path / "docker-compose-dev.yml").read_text()
+    assert [each for each in dockerfile if each not in text] == []
+    assert [each for each in compose if each not in services] == []
+    (service,) = load_compose(tmp_path / "docker-compose-dev.yml", env={}).services.values()
+    assert service.build
+
+
+def test_a_program_for_a_library_lies_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, {"go.mod": MOD, "shop.go": "package shop\n"})
+    assert init(tmp_path) == 0
+    assert not (tmp_path / "main.go").exists()
+    assert find_main_packages(tmp_path) == ["./cmd/shop-api"]
+
+
+def test_a_dockerfile_of_the_user_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = 'FROM golang:alpine\nCOPY . .\nRUN go build -o /app .\nEXPOSE 7000\nCMD ["/app"]\n'
+    write(tmp_path, {"go.mod": MOD, "main.go": MAIN, "Dockerfile": own})
+    assert init(tmp_path) == 0
+    assert (tmp_path / "Dockerfile").read_text() == own
+    assert not (tmp_path / "_envs").exists()
+    services = (tmp_path / "docker-compose-dev.yml").read_text()
+    assert '"9000:7000"' in services
+    assert "ENV" not in services
+    said = capsys.readouterr().out
+    assert missing(said, "Dockerfile", "stays", "your Dockerfile", 7000, "http://localhost:9000") == []
+
+
+def test_a_compose_file_in_a_folder_is_used_and_of_several_one_is_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {"go.mod": MOD, "deploy/compose.yaml": "services: {web: {build: ..}}\n"})
+    assert init(tmp_path) == 0
+    assert tomllib.loads((tmp_path / "watcher.toml").read_text())["compose_file"] == "deploy/compose.yaml"
+    write(tmp_path, {"dev/docker-compose.yml": "services: {web: {build: ..}}\n"})
+    capsys.readouterr()
+    assert init(tmp_path, force=True) == 0
+    said = capsys.readouterr().out
+    assert missing(said, "compose_file", "deploy/compose.yaml", "dev/docker-compose.yml") == []
+    assert not (tmp_path / "Dockerfile").exists()
