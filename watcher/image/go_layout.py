@@ -21,7 +21,9 @@ _TEXT, _TYPES_120, _TYPES_118, _TO_LIST = 22, 37, 35, (8, 7)
 _GROUPS = {"type:*": TYPES, "type.*": TYPES, "go:string.*": STRINGS, "go.string.*": STRINGS}
 _GROUPS |= {"go:func.*": STACK_MAPS, "go.func.*": STACK_MAPS, "runtime.gcbits.*": GENERATED}
 _GROUPS |= {"go:funcdesc": GENERATED, "go:funcrel.*": STACK_MAPS}
-_PADDING = {"EM_X86_64": b"\xcc", "EM_386": b"\xcc"}  # between functions; zeros elsewhere
+# Between functions (cmd/link/internal/*/obj.go, CodePad). Elsewhere it is part of the function in front.
+_PADDING = {"EM_X86_64": b"\xcc", "EM_386": b"\xcc", "EM_PPC64": b"\0", "EM_LOONGARCH": b"\0\0\x2a\0"}
+_PADDING["EM_RISCV"] = b"\0"  # within 1 % of go nm; a function can end with zeros of its own
 _LONGEST_PADDING = 64
 
 
@@ -184,16 +186,15 @@ class GoLayout:
             return
         start = text.offset + self._find_text(functions, text) - text.address
         content = self._elf.data
-        padding = _PADDING.get(self._elf.machine, b"\0")
+        padding = _PADDING.get(self._elf.machine)
         last = text.offset + text.size
         owners = {package: (PartKind.CODE, package) for package in set(self._packages.values())}
         packages = self._packages
         for name, begin, after in zip(functions.names, functions.starts, functions.starts[1:], strict=False):
             first, end = start + begin, start + after
             end = min(end, last)
-            if content[end - 1 : end] == padding:
-                tail = content[max(first, end - _LONGEST_PADDING) : end]
-                end -= len(tail) - len(tail.rstrip(padding))
+            if padding and content[end - len(padding) : end] == padding:
+                end -= _measure_padding(content[max(first, end - _LONGEST_PADDING) : end], padding)
             if first < end:
                 yield Claim(first, end, owners[packages[name]])
 
@@ -237,6 +238,16 @@ class GoLayout:
             if 0 < count == room and len(content) == 4 * count:
                 return int(max(struct.unpack(f"<{count}i", content)))
         return 0
+
+
+def _measure_padding(tail: bytes, padding: bytes) -> int:
+    """Return the bytes of padding at the end."""
+    if len(padding) == 1:
+        return len(tail) - len(tail.rstrip(padding))
+    size = 0
+    while tail.endswith(padding):
+        tail, size = tail.removesuffix(padding), size + len(padding)
+    return size
 
 
 def _close_group(

@@ -18,7 +18,7 @@ import pytest
 
 from watcher.image.elf import ElfImage, UnreadableBinary
 from watcher.image.go_binary import GoBinary, explain_binary
-from watcher.image.go_layout import PartKind
+from watcher.image.go_layout import PartKind, _measure_padding
 from watcher.image.packages import package_of
 
 GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
@@ -211,6 +211,35 @@ def test_other_shapes_of_binaries_add_up_and_show_code_tables_and_files(
     assert found.by_package()["net/http"] > 150_000
     assert found.dynamic == (shape in ("pie", "cgo", "cgo-pie"))
     assert (found.by_package()["(relocations)"] > 100_000) == ("pie" in shape)
+
+
+def test_zeros_after_a_function_of_arm64_are_its_own(built: dict[str, Built], tmp_path: Path) -> None:
+    """There the compiler aligns the end of a function, so `go tool nm` counts them too."""
+    folder, found = built["plain"].path.parent, {}
+    for suffix, flags in {"": (), "-stripped": STRIP}.items():
+        path = tmp_path / f"arm64{suffix}"
+        go(folder, "build", *flags, "-o", str(path), ".", environment={"GOARCH": "arm64"})
+        with path.open("rb") as file:
+            explained = explain_binary(file)
+        assert explained is not None
+        found[suffix] = code_by_package(explained)
+    expected = go_nm(tmp_path / "arm64")
+    for packages in found.values():
+        assert packages.total() == pytest.approx(expected.total(), rel=0.001)
+        assert packages["runtime"] == pytest.approx(expected["runtime"], rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("tail", "padding", "size"),
+    [
+        (b"code\xcc\xcc", b"\xcc", 2),
+        (b"code", b"\xcc", 0),
+        (b"code\0\0\x2a\0\0\0\x2a\0", b"\0\0\x2a\0", 8),
+        (b"code\x2a\0", b"\0\0\x2a\0", 0),
+    ],
+)
+def test_padding_is_measured_in_whole_units(tail: bytes, padding: bytes, size: int) -> None:
+    assert _measure_padding(tail, padding) == size
 
 
 def test_a_binary_packed_with_upx_is_said_to_be_packed(tmp_path: Path) -> None:
