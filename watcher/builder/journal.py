@@ -166,9 +166,10 @@ class BuildJournal:
     def _adopt_earlier(self) -> None:
         """Rename the one file that earlier versions had for all engines. Blocks."""
         path, earlier = self._path, self._earlier
-        if path and earlier and path != earlier and not path.exists():
-            with suppress(OSError):
-                earlier.rename(path)
+        if path and earlier and path != earlier:
+            with suppress(OSError):  # what follows says why a folder cannot be read
+                if not path.exists():
+                    earlier.rename(path)
 
     def _explain(self, error: OSError) -> str:
         return f"{self._path}: {error.strerror or error}"

@@ -64,7 +64,7 @@ class GoneCaches:
         self._connection, self._project, self._names = connection, project, CacheNames(folder)
         self._cache = cache
         self._patience = patience
-        self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
+        self._journal = BuildJournal(folder if _may_exist(folder) else None, cache=cache)
 
     async def judge(self, *, low: bool, readings: SharedReadings | None = None) -> tuple[Verdict, ...]:
         """Return verdicts for the records and Go caches. `low`: the disk is nearly full.
@@ -160,7 +160,9 @@ class GoneCaches:
         try:
             return await asyncio.to_thread(self._journal.entries)
         except OSError as error:
-            raise WatcherError(f"the journal of its builds cannot be read: {error}") from error
+            raise WatcherError(
+                f"the journal of its builds cannot be read: {error.strerror or error}"
+            ) from error
 
     def _find_mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
         """Return the ids of cache mounts that builds named, and the ids that most projects have."""
@@ -193,6 +195,14 @@ class GoneCaches:
             "its project is gone; BuildKit does not report whether it exists, nor its size",
         )
         return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=True, why=why)
+
+
+def _may_exist(folder: Path) -> bool:
+    """Return whether there is such a folder, or it cannot be known: then its files say why."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return True
 
 
 def _kept_verdict(name: str, users: tuple[str, ...]) -> Verdict:

@@ -73,7 +73,9 @@ def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
             left.path or "not known",
             _format_time(left.last_seen),
             _count_kinds(left.to_remove) or "nothing",
-            _describe_size(left.to_remove),
+            _describe_size(left.to_remove)
+            if left.is_certain or left.size or not left.to_remove
+            else "not known",
             left.why,
         )
         for left in ordered
@@ -127,6 +129,8 @@ def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject])
         size = _describe_size(leaving)
         what = f"{_count_kinds(leaving)} of {humanize.count(len(chosen), 'project')}"
         lines.append(f"would be removed: {what}, about {size}; volumes stay")
+    elif any(each.problem for left in chosen for each in left.engines):
+        lines.append("nothing would be removed: what these projects left could not be checked everywhere")
     elif chosen:
         lines.append(f"{humanize.count(len(chosen), 'project')} left nothing; the record would be removed")
     else:

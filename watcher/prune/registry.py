@@ -23,7 +23,7 @@ from typing import Any
 from watcher import labels
 from watcher.builder import build_cache_of
 from watcher.engine import SystemInfo
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, WatcherError
 from watcher.prune.location import FolderId, Location, Mount
 from watcher.system.state_dir import state_folder
 
@@ -126,11 +126,18 @@ class Registry:
             ) from error
 
     def entries(self) -> list[RegistryEntry]:
-        """Return all projects, sorted by id; empty if the folder cannot be read."""
+        """Return all projects, sorted by id. Raises WatcherError if the folder cannot be read.
+
+        Otherwise all projects would seem to belong to others.
+        """
         try:
             names = sorted(each.name for each in self.home.iterdir() if labels.is_project_id(each.name))
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise WatcherError(
+                f"the registry of your projects, {self.home}, cannot be read: {error.strerror or error}"
+            ) from error
         return [self.entry(name) for name in names]
 
     def entry(self, project: str) -> RegistryEntry:

@@ -408,6 +408,19 @@ def test_a_journal_on_a_full_disk_can_be_closed(tmp_path: Path, disk: Disk) -> N
     assert journal.running
 
 
+def test_a_folder_that_cannot_be_entered_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even to ask whether the file is there is refused then."""
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Path, "exists", closed)
+    journal = BuildJournal(tmp_path / "file", cache="engine")
+    assert entries_of(journal) == []
+    assert not missing(journal.problem, tmp_path / "file")
+
+
 def test_without_a_folder_nothing_is_remembered() -> None:
     journal = BuildJournal(None, "no home")
     with journal.build("web", "rev", final=True) as write_down:

@@ -23,7 +23,7 @@ from watcher import labels
 from watcher.builder import BuildJournal, EngineConnection, build_cache_of
 from watcher.buildkit import SolveRequest, UsageInfo
 from watcher.engine import SystemInfo
-from watcher.errors import EngineUnavailable
+from watcher.errors import EngineUnavailable, WatcherError
 from watcher.prune import (
     CacheNames,
     Choice,
@@ -43,6 +43,7 @@ from watcher.prune import (
     removal_summary,
     remove_gone,
 )
+from watcher.prune.gone_caches import GoneCaches
 from watcher.prune.left_project import EngineLeftovers
 from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.system import lock
@@ -761,3 +762,18 @@ def test_go_caches_that_gave_no_byte_back_are_not_counted(size: int, said: str) 
     )
     (line,) = removal_summary(Removed(projects=[left]))
     assert line.startswith(said)
+
+
+async def test_a_folder_of_builds_that_cannot_be_read_is_said_and_not_taken_for_empty(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (bench.folder / "file").write_text("")
+    monkeypatch.setattr(Path, "is_dir", closed)
+    link: Any = bench.buildkit
+    caches = GoneCaches(link, "shop-0123456789", bench.folder / "file" / "shop-0123456789", "cache")
+    with pytest.raises(WatcherError) as raised:
+        await caches.judge(low=False)
+    assert not missing(str(raised.value), "journal", "cannot be read")

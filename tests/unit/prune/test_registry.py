@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.facts import missing
 from watcher import labels
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, WatcherError
 from watcher.prune import EngineUse, ProjectRecord, Registry, ServiceUse, locate
 
 FIRST = EngineUse("id-1", "unix:///run/one.sock", "host", last_seen=1.0)
@@ -194,3 +195,12 @@ def test_without_a_home_a_variable_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Path, "home", fail)
     with pytest.raises(ConfigError, match="XDG_STATE_HOME"):
         Registry()
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """Without its records all projects would seem to belong to others."""
+    assert Registry(tmp_path / "none").entries() == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WatcherError) as raised:
+        Registry(tmp_path / "file").entries()
+    assert not missing(str(raised.value), "registry", tmp_path / "file", "Not a directory")

@@ -141,7 +141,7 @@ async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIte
     try:
         found = await GoneProjects(engine, Registry()).find_deleted(time.time() - after)
     except (WatcherError, OSError) as error:
-        yield Finding("gone projects", Grade.GOOD, f"could not be checked: {error}")
+        yield Finding("gone projects", Grade.ADVICE, f"could not be checked: {error}")
         return
     if found:
         yield findings.judge_gone(found)
