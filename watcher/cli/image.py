@@ -6,6 +6,7 @@ It imports neither what builds nor what deploys: that would take longer than rea
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ def print_images(
     settings: Settings, names: Sequence[str], *, diff: bool, markdown: bool, as_json: bool
 ) -> None:
     """Print the report of images, or the difference of two. Raises WatcherError."""
+    gc.set_threshold(200_000)  # a binary is read into that many objects, and none of them is garbage
     # asyncio's own loop: with one connection to the engine, importing a faster one takes longer.
     if diff:
         comparison = asyncio.run(compare_named(settings, names))

@@ -143,8 +143,11 @@ class GoLayout:
         """Yield the claims of symbols with a size, which are in the order of addresses."""
         go_packages = frozenset(self._packages.values())
         uses_c = functions is not None and "runtime/cgo" in go_packages
+        current, section_kind = None, PartKind.OTHER
         for (name, _, size), section, offset in self._locate(symbols):
-            kind = _kind_of(section)
+            if section is not current:
+                current, section_kind = section, _kind_of(section)
+            kind = section_kind
             if not size or kind is PartKind.PCLNTAB:
                 continue
             package = self._package_of(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ async def _summarize(image: str, address: str | None) -> ImageSummary | None:
 
 def _main(arguments: list[str]) -> int:
     os.nice(19)
+    gc.set_threshold(200_000)  # a binary is read into that many objects, and none of them is garbage
     image, address = arguments[0], arguments[1] if len(arguments) > 1 else None
     try:
         summary = asyncio.run(_summarize(image, address))

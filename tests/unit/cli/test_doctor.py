@@ -17,7 +17,8 @@ from tests.unit.prune.test_gone import Buildkit
 from watcher import labels
 from watcher.builder import EngineConnection
 from watcher.cli.doctor import Finding, Grade, examine_project, findings, worst_grade
-from watcher.cli.doctor.examine import find_gone_projects
+from watcher.cli.doctor.examine import _check_ports, find_gone_projects
+from watcher.daemon.compose_project import compose_project
 from watcher.dockerfile import Accelerated, LineChange, LineNote
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
@@ -131,6 +132,29 @@ async def test_a_missing_env_file_is_an_error_among_the_other_findings(tmp_path:
 async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compose"):
         [finding async for finding in examine_project(Settings(project=tmp_path))]
+
+
+async def test_a_port_of_the_projects_own_container_is_not_taken_by_another(tmp_path: Path) -> None:
+    """`watcher once` leaves a container that publishes the port."""
+    (tmp_path / "Dockerfile").write_text("FROM alpine\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=port))
+        settings = Settings(project=tmp_path)
+        project = compose_project(settings)
+        spec = project.services["app"]
+        for mark, grade in (("another", Grade.ERROR), (labels.project_id(tmp_path), Grade.GOOD)):
+            engine = FakeEngine()
+            bindings = {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+            config = {
+                "Image": engine.add_image(),
+                "Labels": {labels.PROJECT: mark},
+                "HostConfig": {"PortBindings": bindings},
+            }
+            await engine.start(await engine.create(f"box-{mark}", config))
+            (found,) = [each async for each in _check_ports(spec, project, settings, engine)]
+            assert found.grade is grade, found.text
+            assert ("own container" in found.text) == (grade is Grade.GOOD)
 
 
 async def test_what_gone_projects_left_is_told_after_its_age(

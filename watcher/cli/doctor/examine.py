@@ -283,8 +283,26 @@ async def _check_ports(
         for host, port in bound
         if port and port not in picked
     ]
+    own = await _list_own_ports(engine, project_id) if engine and wanted else {}
     for listen in wanted:
-        yield _check_port(listen)
+        finding = _check_port(listen)
+        if finding.grade is Grade.ERROR and (holder := own.get(listen.port)):
+            text = (
+                f"{listen.port} is published by this project's own container {holder}; a watcher replaces it"
+            )
+            finding = Finding("port", Grade.GOOD, text)
+        yield finding
+
+
+async def _list_own_ports(engine: Engine, project_id: str) -> dict[int, str]:
+    """Return the names of the project's containers, as `watcher once` leaves them, by published port."""
+    containers = await engine.containers(labels=[f"{labels.PROJECT}={project_id}"])
+    return {
+        port: container.name
+        for container in containers
+        for addresses in container.ports.values()
+        for _, port in addresses
+    }
 
 
 def _check_status_port(settings: Settings, project: ComposeProject) -> Finding:
