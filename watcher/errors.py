@@ -56,11 +56,13 @@ class Failure:
 class WatcherError(Exception):
     """Base of all errors that this program raises.
 
-    `exit_status` is the exit status of a command that fails with it, `outcome` its name in JSON.
+    `exit_status` is the exit status of a command that fails with it, `outcome` its name in JSON, `details`
+    lines to show below it.
     """
 
     exit_status: int = EXIT_FAILED
     outcome: str = "failed"
+    details: tuple[str, ...] = ()
 
 
 class UsageError(WatcherError):

@@ -51,12 +51,12 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]
 
 
 class DidNotStart(WatcherError):
-    """The daemon ended before it answered. Its own exit status is passed on."""
+    """The daemon ended before it answered, or before its first result. Its own exit status is passed on."""
 
-    def __init__(self, status: int, log: Path, lines: Sequence[str]) -> None:
-        shown = "\n".join(lines)
-        super().__init__(f"the watcher did not start (exit status {status}, log {short_path(log)}):\n{shown}")
-        self.exit_status = status
+    def __init__(self, status: int, log: Path, lines: Sequence[str], *, answered: bool = False) -> None:
+        what = "ended before its first result" if answered else "did not start"
+        super().__init__(f"the watcher {what} (exit status {status}, log {short_path(log)}); its last lines:")
+        self.exit_status, self.details = status, tuple(lines)
         self.outcome = "not-started"
 
 
@@ -92,7 +92,8 @@ def up(
         status = remote_commands.wait(place, timeout=timeout, start_timeout=START_SECONDS, as_json=as_json)
     except NotRunning:
         if process and (ended := _wait_for_end(process)) is not None:
-            raise DidNotStart(_exit_status(ended), log, _read_tail(log)) from None
+            lines = _read_tail(log)
+            raise DidNotStart(_exit_status(ended), log, lines, answered=True) from None
         raise
     except KeyboardInterrupt:
         print(f"\nit goes on in the background: {_hint(root)}", file=sys.stderr)

@@ -41,9 +41,10 @@ def exit_on_failure(*, as_json: bool) -> Iterator[None]:
 def exit_with_error(error: WatcherError, *, as_json: bool) -> NoReturn:
     """Print the error, with `as_json` also as a document on standard output, and exit with its status."""
     if as_json:
-        document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
+        text = "\n".join((str(error), *error.details))
+        document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": text}
         print(json.dumps({"schema_version": 1, **document}, indent=2))
-    lines = f"watcher: {printable(str(error))}".split("\n")
+    lines = [printable(line) for line in (f"watcher: {error}", *error.details)]
     priority = ERROR if _is_journal() else ""
     print("\n".join(priority + line for line in lines), file=sys.stderr)
     sys.exit(error.exit_status)

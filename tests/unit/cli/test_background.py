@@ -22,6 +22,7 @@ from watcher import labels
 from watcher.cli import background, quick, remote, remote_commands
 from watcher.cli.background import DidNotStart, split_arguments
 from watcher.cli.down import print_report, stop_and_report
+from watcher.cli.ending import exit_on_failure
 from watcher.cli.quick import Target
 from watcher.cli.service_files import service_file
 from watcher.cli.service_manager import ServiceFailed, ServiceManager
@@ -100,9 +101,18 @@ def test_it_starts_once_with_a_log_and_is_stopped(project: Path, capsys: pytest.
 
 
 def test_one_that_does_not_start_gives_its_status_and_its_words(project: Path) -> None:
-    with pytest.raises(DidNotStart, match=r"http\.port = 99999: too large") as caught:
+    with pytest.raises(DidNotStart, match="did not start") as caught:
         start(project, "--fail")
     assert caught.value.exit_status == 78
+    assert [line for line in caught.value.details if "http.port = 99999: too large" in line]
+
+
+def test_the_words_of_one_that_does_not_start_are_lines_of_their_own(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), exit_on_failure(as_json=False):
+        raise DidNotStart(78, project / "log", ("one\x1b[2J", "two"))
+    assert capsys.readouterr().err.splitlines()[1:] == ["one\\u001b[2J", "two"]
 
 
 def test_one_that_dies_during_the_wait_gives_its_status(
