@@ -253,6 +253,7 @@ def try_all(machine: Machine, install: str, port: int) -> None:
             project.expect(project.new)
     except Failed as error:
         say(f"failed, ending the rest: {error}")
+        print(machine.run("journalctl --user -o cat -n 40", user="dev", check=False))
         raise
     finally:
         for project in (empty, example):

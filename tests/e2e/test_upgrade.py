@@ -20,16 +20,15 @@ from tests.e2e.test_two_copies import DOCKERFILE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-OLD = "8c0137b"  # before labels, rooms and messages were renamed
+OLDEST = "8c0137b"  # before labels, rooms and messages were renamed; its networks carry no label of ours
+NEWER = "840bb67"
 
 
-@pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The old version's files."""
-    archive = subprocess.run(["git", "archive", OLD], cwd=ROOT, capture_output=True, check=False)
+def unpack(commit: str, folder: Path) -> Path:
+    """Write the old version's files into the folder, or skip the test."""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
-        pytest.skip(f"commit {OLD} is not here: a shallow clone, or no clone")
-    folder = tmp_path_factory.mktemp("old")
+        pytest.skip(f"commit {commit} is not here: a shallow clone, or no clone")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
     return folder
@@ -56,12 +55,12 @@ def run_old(project: Project, old: Path) -> None:
     project.command = own
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("commit", "end"), [(OLDEST, signal.SIGKILL), (NEWER, signal.SIGTERM)])
 def test_this_version_takes_over_from_an_old_one_and_leaves_nothing_of_it(
-    project: Project, old: Path, engine: docker.DockerClient, end: signal.Signals
+    project: Project, tmp_path: Path, engine: docker.DockerClient, commit: str, end: signal.Signals
 ) -> None:
     before = list_objects(engine, [project])
-    run_old(project, old)
+    run_old(project, unpack(commit, tmp_path / "old"))
     assert project.health() == {"page": 1}
     project.stop(end)
     project.start()
@@ -76,3 +75,6 @@ def test_this_version_takes_over_from_an_old_one_and_leaves_nothing_of_it(
     done = project.watcher("down", "--images", "--caches")
     assert done.returncode == 0, done.stdout + done.stderr
     assert list_objects(engine, [project]) == before
+    networks = {network.name for network in engine.networks.list(names=[project.id])}
+    # Only compose's labels are on that of the oldest version: it may be the user's own.
+    assert networks == ({f"{project.id}_default"} if commit == OLDEST else set())

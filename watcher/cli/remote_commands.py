@@ -22,12 +22,30 @@ from watcher.cli.remote import (
     parse_document,
     read_body,
 )
-from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
+from watcher.errors import (
+    EXIT_FAILED,
+    EXIT_PAUSED,
+    EXIT_TIMEOUT,
+    EXIT_UNKNOWN,
+    ConfigError,
+    NotRunning,
+    WatcherError,
+)
 from watcher.observers import humanize
 from watcher.observers.outcomes import WORST_FIRST
 
 UPGRADE_SECONDS = 60.0  # within which a successor must answer
 LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait sends several
+
+
+class OtherVersion(WatcherError):
+    """The running watcher is too old, or too new, for this command."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the running watcher is of another version, and its status cannot be shown: "
+            "`watcher down`, then `watcher up` replaces it; `watcher status --json` prints what it says"
+        )
 
 
 def _service_param(place: ProjectSelection) -> dict[str, str]:
@@ -50,7 +68,10 @@ def _render_status(text: str | bytes, service: str | None) -> list[str]:
     except AttributeError:  # of another version of the watcher; the model fills in what is missing
         from watcher.observers.status_schema import Status  # noqa: PLC0415 - takes longer than the answer
 
-        return status_text.render_lines(Status.model_validate_json(text), time.time(), service)
+        try:
+            return status_text.render_lines(Status.model_validate_json(text), time.time(), service)
+        except ValueError as error:
+            raise OtherVersion from error
 
 
 def _print_json(value: Any) -> None:
@@ -64,11 +85,11 @@ def status(place: ProjectSelection, *, watch: bool, as_json: bool) -> int:
         _follow_status(api, place.service, as_json=as_json)
         raise NotRunning(STOPPED)
     text = api.get("/api/status")
-    lines = _render_status(text, place.service)
     if as_json:
+        _check_service(parse_document(text), place.service)
         _print_json(json.loads(text))
         return 0
-    for line in lines:
+    for line in _render_status(text, place.service):
         print(line)
     return 0
 

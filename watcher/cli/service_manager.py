@@ -182,4 +182,6 @@ class ServiceFailed(WatcherError):
     exit_status = EXIT_FAILED
 
     def __init__(self, command: str, why: str) -> None:
-        super().__init__(f"`{command}` failed: {why}")
+        first, *rest = why.split("\n")
+        super().__init__(f"`{command}` failed: {first}")
+        self.details = tuple(rest)

@@ -394,3 +394,9 @@ async def test_a_rebuild_of_all_waits_for_each(
     shown = capsys.readouterr().out
     assert "go-server: live" in shown
     assert "worker: live" in shown
+
+
+def test_the_status_of_a_version_that_is_too_old_is_one_sentence() -> None:
+    with pytest.raises(remote_commands.OtherVersion) as caught:
+        remote_commands._render_status(json.dumps({"services": [{"name": "web", "phase": 1}]}), None)
+    assert missing(str(caught.value), "another version", "watcher down", "watcher up", "--json") == []
