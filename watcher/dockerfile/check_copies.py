@@ -1,4 +1,4 @@
-"""Find files that a build argument chooses and that do not exist: `_envs/env_$ENV.yaml` for another ENV."""
+"""Find what a COPY brings too much, and files that do not exist: `_envs/env_$ENV.yaml` for another ENV."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from watcher.dockerfile.advice import Advice, ReviewedFile, Severity
 from watcher.dockerfile.caches import copy_sources
+from watcher.dockerfile.context_copies import find_carried_trees
 from watcher.dockerfile.state import StageStep
 from watcher.dockerfile.variables import read_variables
 
@@ -15,7 +16,12 @@ _NAMED = 5  # files that exist
 
 
 def check_copies(file: ReviewedFile) -> Iterator[Advice]:
-    """Yield each COPY of a file that the build arguments choose and the tree does not have."""
+    """Yield each COPY of the whole tree into the image, and of a file that the tree does not have."""
+    for step, tree in find_carried_trees(file):
+        line = step.one.line
+        told = f"line {line} copies a folder with the whole tree (line {tree.one.line}) into the image"
+        remedy = "copy the program, and the files that it reads, by their own names"
+        yield Advice(line, Severity.ADVICE, told, remedy)
     if not file.given.files:
         return
     for stage in file.stages:

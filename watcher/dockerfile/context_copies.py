@@ -40,13 +40,44 @@ class ContextCopy:
 def find_copies(file: ReviewedFile) -> tuple[ContextCopy, ...]:
     """Return the COPY, ADD and bind mounts of the context in the stages that the target needs."""
     final = {stage.index for stage in file.graph.stage_chain(file.target)}
+    carried = {id(context) for _, context in find_carried_trees(file)}
     return tuple(
         found
         for stage in file.stages
         for step in file.steps[stage.index]
         if not step.inherited
-        for found in _read_step(step, file.graph.dockerfile.escape, in_image=stage.index in final)
+        for found in _read_step(
+            step, file.graph.dockerfile.escape, in_image=stage.index in final or id(step) in carried
+        )
     )
+
+
+def find_carried_trees(file: ReviewedFile) -> Iterator[tuple[StageStep, StageStep]]:
+    """Yield each COPY of another stage's folder into the image, with the COPY of the whole tree into it."""
+    escape = file.graph.dockerfile.escape
+    for step in file.chain_steps(file.target):
+        source = step.one.flag("from")
+        base = file.graph.find_source(step.stage, source) if step.one.keyword == "COPY" and source else None
+        if base is None or base.stage is None:
+            continue
+        words = [step.state.expand(word, escape) for word in copy_sources(step.one)]
+        folders = [posixpath.normpath(posixpath.join("/", word)) for word in words if word]
+        for other in file.chain_steps(base.stage):
+            root = _find_tree_root(other, escape)
+            if root and any(posixpath.commonpath((root, folder)) == folder for folder in folders):
+                yield step, other
+
+
+def _find_tree_root(step: StageStep, escape: str) -> str | None:
+    """Return the folder into which a step copies the whole context; None if it does not."""
+    one = step.one
+    if one.keyword not in ("COPY", "ADD") or one.flag("from") or step.state.workdir is None:
+        return None
+    words = one.words or tuple(one.body.text.split())
+    if len(words) != 2 or words[0] not in (".", "./"):
+        return None
+    target = step.state.expand(words[1], escape)
+    return None if target is None else posixpath.normpath(posixpath.join(step.state.workdir, target))
 
 
 def _read_step(step: StageStep, escape: str, *, in_image: bool) -> Iterator[ContextCopy]:

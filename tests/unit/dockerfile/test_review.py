@@ -331,3 +331,27 @@ def test_what_is_copied_from_the_context_is_known_with_its_exceptions() -> None:
     assert not folder.brings("main.go")
     assert whole.is_whole
     assert whole.in_image
+
+
+@pytest.mark.parametrize(
+    ("source", "brings"),
+    [
+        ("/w", True),
+        ("/w/", True),
+        ("/", True),
+        ("./w", True),
+        ("/w/app", False),
+        ("/wide", False),
+        ("/w/*", False),
+    ],
+)
+def test_a_copy_that_brings_the_whole_tree(source: str, brings: bool) -> None:
+    text = (
+        "FROM golang:1.26 AS b\nWORKDIR /w\nCOPY . .\n"
+        'RUN --mount=type=cache,target=/root/.cache go build -ldflags="-s" -o app .\n'
+        f"FROM alpine:3.20\nCOPY --from=b {source} /x\nUSER 65532\nHEALTHCHECK CMD /app -health\nCMD /app\n"
+    )
+    told = [each for each in found(text) if "whole tree" in each]
+    assert [missing(each, "advice", "line 6", "line 3") for each in told] == ([[]] if brings else [])
+    (copy,) = find_context_copies(text, GIVEN)
+    assert copy.in_image == brings, "a secret in the tree is in the image"
