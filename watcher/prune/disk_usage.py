@@ -94,10 +94,15 @@ def _volume_usage(usage: Usage, compose_project: str) -> UsageRow:
 def _cache_usage(
     usage: Usage, mounts: Sequence[CacheMount] | NotMeasured, own: int
 ) -> tuple[UsageRow, UsageRow]:
+    """Return the rows of build steps and cache mounts; the whole is at least the project's part.
+
+    The engine keeps the size that a mount had after an earlier build, and a containerd store leaves out steps
+    that it calls shared by mistake.
+    """
     cache = Cache.of(usage.cache)
     steps = UsageRow(
         "build steps and contexts",
-        cache.size - cache.mounts,
+        max(cache.size - cache.mounts, own),
         own,
         "of all projects; this project's part is what its builds are proven to have made",
     )
@@ -111,4 +116,5 @@ def _cache_usage(
     )
     empties = "`watcher prune --cache` empties what no other project uses"
     note = f"{each}; {empties}" if mounts else "none of this project"
-    return steps, UsageRow("cache mounts", cache.mounts, sum(mount.size for mount in mounts), note)
+    held = sum(mount.size for mount in mounts)
+    return steps, UsageRow("cache mounts", max(cache.mounts, held), held, note)

@@ -70,3 +70,10 @@ def test_mounts_that_could_not_be_measured_are_not_called_nothing() -> None:
     assert (unknown.size, unknown.ours) == (200, None)
     assert missing(unknown.note, "unknown", "golang:alpine is not here") == []
     assert shares(mounts=())["cache mounts"] == UsageRow("cache mounts", 200, 0, "none of this project")
+
+
+def test_the_whole_is_never_less_than_this_projects_part() -> None:
+    """The engine's size of a mount is that after an earlier build; the project's was measured now."""
+    found = shares(mounts=(CacheMount("/root/.cache/go-build", 260),), steps=999)
+    assert (found["cache mounts"].size, found["cache mounts"].ours) == (260, 260)
+    assert (found["build steps and contexts"].size, found["build steps and contexts"].ours) == (999, 999)
