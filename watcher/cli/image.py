@@ -24,6 +24,7 @@ from watcher.settings import ImageSettings, Settings
 from watcher.system.blocking_call import in_thread
 
 _SHORTEST = 4  # digits that name a revision
+_MOST_INSPECTED = 20  # images of a service; `prune.keep` is 3
 
 
 def print_images(
@@ -54,7 +55,7 @@ async def explain_images(
     """
     async with open_engine(settings) as engine:
         reader = ImageReader(engine)
-        limits = dict.fromkeys(names, settings.image) if names else await _project_images(settings)
+        limits = dict.fromkeys(names, settings.image) if names else await _project_images(engine, settings)
         found = []
         for ref, limit in limits.items():
             content = await _explain(engine, reader, settings, ref)
@@ -83,17 +84,33 @@ async def open_engine(settings: Settings) -> AsyncGenerator[Engine]:
         await engine.close()
 
 
-async def _project_images(settings: Settings) -> dict[str, ImageSettings]:
-    """Return the image of each managed service, with its limits."""
+async def _project_images(engine: Engine, settings: Settings) -> dict[str, ImageSettings]:
+    """Return the newest image of each managed service, with its limits."""
     from watcher.compose import with_tag  # noqa: PLC0415 - not for a named image
     from watcher.daemon.compose_project import compose_project  # noqa: PLC0415
 
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     return {
-        with_tag(spec.image): settings.for_service(spec.name).image
+        await _find_newest(engine, settings, spec.name) or with_tag(spec.image): settings.for_service(
+            spec.name
+        ).image
         for spec in project.managed_services
         if spec.build is not None
     }
+
+
+async def _find_newest(engine: Engine, settings: Settings, service: str) -> str | None:
+    """Return the image of the service's newest build; None if there is none.
+
+    The newest need not have the name of the service: it may be over its budget, or not become ready.
+    """
+    project = await asyncio.to_thread(lambda: labels.project_id(settings.root))
+    marks = [f"{key}={value}" for key, value in labels.image_labels(project, service, labels.FINAL).items()]
+    listed = sorted(await engine.images(labels=marks), key=lambda image: image.created)[-_MOST_INSPECTED:]
+    found = [image for each in listed if (image := await engine.image(each.id))]
+    # An image that exists already gets only a tag when its tree comes back.
+    newest = max(found, key=lambda image: max(image.tagged, image.created), default=None)
+    return newest.id if newest else None
 
 
 async def _explain(engine: Engine, reader: ImageReader, settings: Settings, name: str) -> ImageContent:

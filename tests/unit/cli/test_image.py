@@ -62,6 +62,21 @@ def test_without_a_name_each_service_has_its_image(
     assert "COPY /workspace/app ." in run(capsys, tmp_path, "--service", "api")[1]
 
 
+def test_the_newest_build_is_explained_also_if_it_was_not_deployed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, engine: FakeEngine
+) -> None:
+    """One that is over its budget has only the tag of its revision."""
+    marks = labels.image_labels(labels.project_id(tmp_path), "api", labels.FINAL)
+    newer, older = (
+        engine.add_image(tags=(f"shop-api:rev-{digit * 12}",), labels=marks, created=created)
+        for digit, created in (("b", 4e9), ("c", 1.0))
+    )
+    for image in (newer, older):
+        engine.archives[image] = saved(LAYERS)
+    _, out, _ = run(capsys, tmp_path, "--json", "--service", "api")
+    assert [each["id"] for each in json.loads(out)["images"]] == [newer]
+
+
 @pytest.mark.usefixtures("engine")
 def test_a_revision_is_named_by_its_first_digits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(capsys, tmp_path, "--json", "rev-aaaa1")
