@@ -190,6 +190,16 @@ class Project:
         say(f"{self.name}: " + self.watcher("down --images --caches").replace("\n", "; "))
 
 
+def end_reported(project: Project) -> bool:
+    """End the project; say what fails, so that the other one is ended too."""
+    try:
+        project.end()
+    except Failed as error:
+        say(f"{project.name}: {error}")
+        return False
+    return True
+
+
 def is_listed(machine: Machine, project: Project) -> bool:
     return f"/{project.name} " in machine.run("watcher list", user="dev", check=False)
 
@@ -256,8 +266,9 @@ def try_all(machine: Machine, install: str, port: int) -> None:
         print(machine.run("journalctl --user -o cat -n 40", user="dev", check=False))
         raise
     finally:
-        for project in (empty, example):
-            project.end()
+        ends = [end_reported(project) for project in (empty, example)]
+    if not all(ends):
+        raise Failed("not all could be taken away, see above")
     left = list_objects(client, names)
     files = {each for each in list_files(machine) - before if f"/home/dev/{empty.name}" not in each}
     files = {each for each in files if f"/home/dev/{example.name}" not in each}
