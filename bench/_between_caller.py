@@ -1,4 +1,4 @@
-"""The program of the service `caller` of bench/between.py: five clients of Go's net/http."""
+"""The program of the service `caller` of bench/between.py: six clients of Go's net/http."""
 
 CALLER = """\
 package main
@@ -47,9 +47,9 @@ func ask(url string, post, kept bool, doer *http.Client) (string, error) {
 	return string(said), err
 }
 
-func run(name string, once, post, kept bool) {
+func run(name, path string, once, post, kept bool) {
 	mine := &client{Errors: map[string]int{}, First: map[string]float64{}}
-	url := "http://api:9000/"
+	url := "http://api:9000/" + path
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	doer := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	for { // until it is reachable for the first time
@@ -60,7 +60,7 @@ func run(name string, once, post, kept bool) {
 	}
 	if once {
 		found, _ := net.LookupHost("api")
-		url = "http://" + found[0] + ":9000/"
+		url = "http://" + found[0] + ":9000/" + path
 	}
 	lock.Lock()
 	clients[name] = mine
@@ -84,11 +84,12 @@ func run(name string, once, post, kept bool) {
 }
 
 func main() {
-	go run("default", false, false, true)
-	go run("new", false, false, false)
-	go run("once", true, false, true)
-	go run("once, new", true, false, false)
-	go run("post", false, true, true)
+	go run("default", "", false, false, true)
+	go run("new", "", false, false, false)
+	go run("once", "", true, false, true)
+	go run("once, new", "", true, false, false)
+	go run("post", "", false, true, true)
+	go run("slow", "slow", true, false, true)
 	http.ListenAndServe(":9000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lock.Lock()
 		defer lock.Unlock()
@@ -96,4 +97,4 @@ func main() {
 	}))
 }
 """
-CLIENTS = ("default", "new", "once", "once, new", "post")
+CLIENTS = ("default", "new", "once", "once, new", "post", "slow")

@@ -23,6 +23,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 const benchVersion = "%d"
@@ -30,6 +31,9 @@ const benchVersion = "%d"
 func init() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/slow" {
+			time.Sleep(300 * time.Millisecond)
+		}
 		io.WriteString(w, benchVersion)
 	})
 }

@@ -7,13 +7,14 @@
     COMPOSE=/path/to/docker-compose ./dev bench between
 
 The project has two services in Go, `api` and `caller`. `caller` sends requests to `http://api:9000` all the
-time, with five clients of Go's net/http. None of them repeats a request itself:
+time, with six clients of Go's net/http. None of them repeats a request itself:
 
     default     kept connections, a name that is looked up for each new connection
     new         a new connection, and a new look-up, for each request
     once        kept connections, the name is looked up once, at the start
     once, new   a new connection for each request, the name is looked up once: as nginx does it
     post        like `default`, but with a body that net/http does not send again on a lost connection
+    slow        like `once`, but each answer takes 0.3 s: a request is always under way
 
 `api` is a plain server that ends at once at SIGTERM. With `--project shop` it is the one of examples/shop,
 with its worker, its migration and its database; each tenth version is a save in the package that all of them
@@ -83,6 +84,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 const version = "%d"
@@ -90,6 +92,9 @@ const version = "%d"
 func main() {
 	http.ListenAndServe(":9000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/slow" {
+			time.Sleep(300 * time.Millisecond)
+		}
 		io.WriteString(w, version)
 	}))
 }
@@ -295,7 +300,7 @@ class ComposeWatch(ComposeUp):
     def deploy(self, version: int) -> None:
         """See `Project`."""
         self.save(version)
-        wait_for(lambda: self._answers(str(version)), f"version {version}", 120)
+        wait_for(lambda: self._answers(str(version)), f"version {version}", LONG)
 
     def _answers(self, version: str) -> bool:
         return fetch(self.api) == version if self.published else version in self.stats()["new"]["First"]

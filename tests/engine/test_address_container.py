@@ -55,6 +55,7 @@ class Stage:
     notices: list[str] = field(default_factory=list)
     text: str = TEXT
     caller: str = ""
+    only_exposed: bool = False  # no port is published
 
     def __post_init__(self) -> None:
         self.deployer = ContainerDeployer(
@@ -66,6 +67,7 @@ class Stage:
             on_lost=self.notify,
             on_rolled_back=self.notify,
             sockets=NetworkSockets(self.engine, self.folder / "network"),
+            make_front=lambda _: Front([], observer=self),
         )
 
     def notify(self, event: Event) -> None:
@@ -91,13 +93,14 @@ class Stage:
         recipe = self.recipe(version)
         if command:
             recipe = replace(recipe, spec=replace(recipe.spec, command=("sh", "-c", command)))
-        await self.deployer.reconfigure(recipe, fronts={9000: self.front}, policy=self.deployer.policy)
+        fronts = {} if self.only_exposed else {9000: self.front}
+        await self.deployer.reconfigure(recipe, fronts=fronts, policy=self.deployer.policy)
         image = await self.engine.image("alpine:latest")
         assert image
         # Two names of one image: a deploy of the same one would replace nothing.
         await self.deployer.deploy(revision or version, image.id if revision else "alpine:latest")
         await self.deployer._address.settled()  # the kernel's rules: what a front serves does not wait
-        while not self.deployer._factory.pause_containers.ids:
+        while fronts and not self.deployer._factory.pause_containers.ids:
             await asyncio.sleep(0.05)
 
     async def call(self, words: str) -> str:
@@ -117,7 +120,8 @@ class Stage:
 
     async def clean(self) -> None:
         await self.deployer.close(stop=True)
-        await self.front.close()
+        for front in (self.front, *self.deployer.exposed_fronts.values()):
+            await front.close()
         if self.caller:
             await self.engine.stop(self.caller, 0.0)
             await self.engine.remove(self.caller)
@@ -189,3 +193,26 @@ async def test_the_kernel_forwards_when_the_fronts_are_withdrawn(stage: Stage) -
     await stage.deployer.withdraw()
     assert await stage.call(FRONT) == "one"
     assert stage.front.stats.exchanges == 1
+
+
+async def test_a_front_serves_a_port_that_is_only_exposed(stage: Stage) -> None:
+    stage.text = TEXT.replace('ports: ["9000"]', 'expose: ["9000", "9002"]')
+    stage.only_exposed = True
+    await stage.deploy("one")
+    assert await stage.call(FRONT) == "one"
+    front = stage.deployer.exposed_fronts[9000]
+    before = front.backend
+    assert front.stats.exchanges == 1
+    await stage.deploy("two")
+    assert front.backend != before, "a kept connection goes on at the new container"
+    assert await stage.call(f"{FRONT}; {DIRECT}") == "two\ntwo"
+    assert front.stats.exchanges == 2
+    live = stage.deployer.container
+    assert live
+    await stage.engine.stop(live.id, 0.0)
+    await stage.deployer.check()
+    call = asyncio.create_task(stage.call(FRONT))
+    await asyncio.wait([call], timeout=0.5)
+    assert not call.done(), "it is held"
+    await stage.deploy("three")
+    assert await call == "three"

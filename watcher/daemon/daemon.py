@@ -264,7 +264,9 @@ class Daemon:
     def _fronts(self, name: str) -> tuple[Front, ...]:
         """Return the fronts of a service."""
         service = self.services.get(name)
-        return tuple(service.fronts.values()) if service else ()
+        if service is None:
+            return ()
+        return (*service.fronts.values(), *service.deployer.exposed_fronts.values())
 
     # What the API may ask (`web.Controls`).
 

@@ -35,10 +35,13 @@ def protocol_of(spec: ServiceSpec, port: int, deploy: DeploySettings) -> PortPro
 
 
 def check_protocols(spec: ServiceSpec, deploy: DeploySettings) -> None:
-    """Raises ConfigError for a port in `deploy.protocols` that the service does not publish."""
-    published = sorted({item.container_port for item in spec.ports if item.protocol == "tcp"})
+    """Raises ConfigError for a port in `deploy.protocols` that the service neither publishes nor exposes."""
+    published = {item.container_port for item in spec.ports if item.protocol == "tcp"}
+    exposed = {port for port, protocol in spec.expose if protocol == "tcp"}
     for port, protocol in deploy.protocols.items():
-        if port not in published:
-            known = ", ".join(map(str, published)) or "none"
+        if port not in published | exposed:
+            known = ", ".join(map(str, sorted(published))) or "none"
             rule = f"the service publishes no such TCP port of its container (it publishes: {known})"
+            if exposed:
+                rule += f", nor does it expose it (expose: {', '.join(map(str, sorted(exposed)))})"
             raise ConfigError(f"deploy.protocols.{port}", protocol, rule)

@@ -14,7 +14,7 @@ from watcher.daemon.image_explainer import ImageExplainer
 from watcher.daemon.last_good import find_last_good
 from watcher.daemon.maintenance import Maintenance
 from watcher.daemon.port_holder import name_both
-from watcher.daemon.service_config import ServiceConfig, SharedResources, count_fronts, front_options
+from watcher.daemon.service_config import ServiceConfig, SharedResources, limits_of_fronts, make_front
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
 from watcher.daemon.service_sources import ServiceSources, SilentObserver, network_sockets
@@ -101,6 +101,7 @@ class Service:
             where=self.builder.locate_in_container,
             references=lambda: self._config.recipe.moving,
             sockets=network_sockets(shared),
+            make_front=lambda port: make_front(shared, self._config.container, self._config.settings, port),
         )
 
     def _assemble_reconciler(self, config: ServiceConfig) -> Reconciler[Snapshot]:
@@ -299,8 +300,8 @@ class Service:
             self._shared.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     async def _apply(self, config: ServiceConfig) -> None:
-        limits, extra_headers = front_options(config.settings, count_fronts(config.container.compose_project))
-        for port, front in config.fronts.items():
+        limits, extra_headers = limits_of_fronts(config.settings, config.container)
+        for port, front in (*config.fronts.items(), *self.deployer.exposed_fronts.items()):
             front.configure(protocol=config.protocol(port), limits=limits, extra_headers=extra_headers)
         before, self._config = self._config, config
         self.builder.recipe = config.recipe
@@ -346,12 +347,11 @@ class Service:
         if keep:
             await self.deployer.withdraw()
         if successor:  # while the container still answers
-            closing = (
-                front.close(grace=HANDOVER_GRACE, linger=LINGER) for front in self._config.fronts.values()
-            )
-            await asyncio.gather(*closing)
+            fronts = (*self._config.fronts.values(), *self.deployer.exposed_fronts.values())
+            await asyncio.gather(*(front.close(grace=HANDOVER_GRACE, linger=LINGER) for front in fronts))
         await self.deployer.close(stop=not keep)
-        for front in dict.fromkeys((*self._config.fronts.values(), *self.fronts.values())):
+        exposed = self.deployer.exposed_fronts.values()
+        for front in dict.fromkeys((*self._config.fronts.values(), *self.fronts.values(), *exposed)):
             await front.close()
         await asyncio.gather(*self._background, return_exceptions=True)
         if (

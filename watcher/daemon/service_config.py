@@ -165,7 +165,7 @@ def assemble_service(
         compose_file=compose_project.file.name,
         recipe=recipe,
         container=container,
-        fronts=_fronts(shared, spec, container, settings, fronts or {}) if front else {},
+        fronts=_fronts(shared, container, settings, fronts or {}) if front else {},
         tree=tree,
         source_mounts=source_mounts(spec, tree.root),
         command=start_command(spec, tree.root, recipe.dockerfile),
@@ -225,7 +225,8 @@ def unwatched_notice(folders: Sequence[str]) -> str:
 
 def count_fronts(project: ComposeProject) -> int:
     """Return how many fronts the managed services have: they share the process's descriptors."""
-    return sum(len(compose.published(spec)) for spec in project.managed_services)
+    services = project.managed_services
+    return sum(len(compose.published(spec)) or len(spec.expose) for spec in services)
 
 
 def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHeaders]:
@@ -241,14 +242,17 @@ def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHe
     return limits, ExtraHeaders(front.forwarded, front.revision_header)
 
 
+def limits_of_fronts(settings: Settings, container: ComposeContainer) -> tuple[FrontLimits, ExtraHeaders]:
+    """Return `front_options` of this service; all fronts share the process's descriptors."""
+    return front_options(settings, count_fronts(container.compose_project))
+
+
 def _fronts(
     shared: SharedResources,
-    spec: ServiceSpec,
     container: ComposeContainer,
     settings: Settings,
     there: Mapping[int, Front],
 ) -> dict[int, Front]:
-    limits, extra_headers = front_options(settings, count_fronts(container.compose_project))
     wanted = {
         port: tuple(Listen(host, number) for host, number in bound)
         for port, bound in container.listening.items()
@@ -263,16 +267,29 @@ def _fronts(
                     "this port is listened on at other addresses now: start the watcher again to change them"
                 )
                 raise ConfigError(f"services.{container.service}.ports", f"{item}:{port}", rule)
-        fronts[port] = kept.get(port) or Front(
-            listen,
-            observer=shared.observer,
-            service=container.service,
-            protocol=protocol_of(spec, port, settings.deploy),
-            limits=limits,
-            extra_headers=extra_headers,
-            explain=lambda: shared.explain(container.service),
-        )
+        fronts[port] = kept.get(port) or make_front(shared, container, settings, port, listen)
     return fronts
+
+
+def make_front(
+    shared: SharedResources,
+    container: ComposeContainer,
+    settings: Settings,
+    port: int,
+    listen: Sequence[Listen] = (),
+) -> Front:
+    """Return a front for this port of the container. Without `listen` only other services reach it."""
+    limits, extra_headers = limits_of_fronts(settings, container)
+    return Front(
+        listen,
+        observer=shared.observer,
+        service=container.service,
+        protocol=protocol_of(container.spec, port, settings.deploy),
+        limits=limits,
+        extra_headers=extra_headers,
+        explain=lambda: shared.explain(container.service),
+        port=port,
+    )
 
 
 def _kept_fronts(wanted: Mapping[int, Sequence[Listen]], there: Mapping[int, Front]) -> dict[int, Front]:

@@ -12,9 +12,12 @@ import contextlib
 import io
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from watcher import labels
+from watcher.deploy import ready
+from watcher.deploy.exposed_fronts import ExposedFronts
 from watcher.deploy.forwarding import (
     IMAGE,
     address_body,
@@ -25,12 +28,12 @@ from watcher.deploy.forwarding import (
     forward_rules,
     with_system,
 )
-from watcher.deploy.model import ContainerRecipe
+from watcher.deploy.model import ContainerRecipe, ForwardTarget
 from watcher.deploy.network_sockets import NetworkSockets
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import EngineUnavailable
-from watcher.front import Front
+from watcher.front import Backend, Front
 
 STARTING = 10.0  # seconds for a container without a port that can be asked
 LOG_LINES = 3
@@ -48,21 +51,23 @@ class AddressContainer:
         own: OwnContainers,
         warn: Callable[[str], None],
         sockets: NetworkSockets | None = None,
+        exposed: ExposedFronts | None = None,
     ) -> None:
-        """Without `sockets` the fronts do not listen in its network."""
+        """Without `sockets` no front listens in its network, without `exposed` none for exposed ports."""
         self._engine, self._own, self._warn = engine, own, warn
         self._sockets, self._fronts = sockets, dict[int, Front]()
+        self._exposed = exposed if sockets else None
         if sockets:
             sockets.on_end = self._request
         self._id = self._digest = ""  # the digest of its endpoints
         self._recipe: ContainerRecipe | None = None
         self._impossible: set[str] = set()  # digests of endpoints that the engine refused
         self._making = asyncio.Lock()
-        self._may_start = False
-        self._wanted = ""  # id of the container to forward to; empty: hold connections
+        self._wanted = ForwardTarget()  # the container to forward to
         self._asked = self._applied = 0  # number of the last call of `point`, and of the one in force
         self._worker: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._serving = True
 
@@ -124,7 +129,7 @@ class AddressContainer:
             return
         before = self._sockets.ports
         with contextlib.suppress(EngineUnavailable):  # the kernel forwards instead
-            await self._sockets.open(self._id, self._fronts)
+            await self._sockets.open(self._id, {**self.exposed_fronts, **self._fronts})
         if self._sockets.ports != before:
             self._request()
 
@@ -183,7 +188,7 @@ class AddressContainer:
                 for network in [*endpoints][1:]:
                     await self._engine.connect(container, network, endpoints[network])
                 await self._engine.start(container)
-                await self._apply(container, "", starting=False)
+                await self._apply(container, ForwardTarget())
             except BaseException as error:
                 await self._discard(container)
                 if isinstance(error, EngineError) and (optional or mounts) and "source path" in str(error):
@@ -216,8 +221,9 @@ class AddressContainer:
         self._closing.set()
         if self._sockets:
             await self._sockets.close()
-        if self._starting:
-            self._starting.cancel()
+        for task in (self._starting, self._asking):
+            if task:
+                task.cancel()
         await self.settled()
         async with self._making:
             if remove:
@@ -226,12 +232,11 @@ class AddressContainer:
 
     # Where it forwards to.
 
-    def point(self, container: str, *, starting: bool = False) -> None:
-        """Forward new connections to this container; hold them if it is empty.
-
-        `starting`: it is possibly not listening yet.
-        """
-        self._wanted, self._may_start = container, starting
+    def point(self, target: ForwardTarget) -> None:
+        """Forward new connections to this container; hold them if there is none."""
+        self._wanted = target
+        if self._exposed and not target.id:
+            self._exposed.hold()
         self._request()
 
     def refresh(self) -> None:
@@ -250,14 +255,14 @@ class AddressContainer:
 
     async def until_reached(self) -> None:
         """Return when other services reach what is live; the front's ports lead there at its switch."""
-        if not (self._sockets and self._sockets.ports):
+        if not self._fronts or not (self._sockets and self._sockets.ports):
             await self.settled()
 
     async def _follow(self) -> None:
         while self._applied != self._asked and self._id:
-            asked, wanted, starting = self._asked, self._wanted, self._may_start
+            asked, wanted = self._asked, self._wanted
             try:
-                await self._apply(self._id, wanted, starting=starting)
+                await self._apply(self._id, wanted)
             except EngineUnavailable:
                 return  # `check` repeats it
             except EngineError as error:
@@ -266,26 +271,64 @@ class AddressContainer:
             self._applied = asked
             if self._starting:
                 self._starting.cancel()
-            self._starting = asyncio.create_task(self._end_start(asked)) if starting else None
+            self._starting = asyncio.create_task(self._end_start(asked)) if wanted.starting else None
+            if self._exposed and self._exposed.waits:
+                if self._asking:
+                    self._asking.cancel()
+                self._asking = asyncio.create_task(self._ask(self._exposed))
 
     async def _end_start(self, asked: int) -> None:
         await asyncio.sleep(STARTING)
         if asked == self._asked and self._id:
             with contextlib.suppress(EngineError, EngineUnavailable):
-                await self._apply(self._id, self._wanted, starting=False)
+                await self._apply(self._id, replace(self._wanted, starting=False))
 
-    async def _apply(self, holder: str, target: str, *, starting: bool) -> None:
+    async def _ask(self, exposed: ExposedFronts) -> None:
+        if await exposed.ask(STARTING):
+            self._request()  # the kernel forwards the ports that nothing answers on
+
+    async def _lead(self, exposed: ExposedFronts, target: ForwardTarget, live: Container) -> None:
+        """Have fronts serve the ports that the live container exposes."""
+        if self._recipe is None or self._recipe.ports or not self._serving:
+            return
+        if await exposed.prepare(live.exposed):
+            async with self._making:
+                await self._open_sockets()
+        if address := ready.find_address(self._recipe, live):
+            exposed.begin(live.id, address, target.revision, exposed=live.exposed, answered=target.answered)
+
+    async def _apply(self, holder: str, target: ForwardTarget) -> None:
         own = await self._engine.container(holder)
-        live = await self._engine.container(target) if target else None
+        live = await self._engine.container(target.id) if target.id else None
+        if self._exposed and live and live.running:
+            await self._lead(self._exposed, target, live)
         reached = live.addresses if live and live.running else {}
-        served = self._sockets.ports if self._sockets and self._serving else ()
+        served = self._sockets.ports if self._sockets and self._serving else frozenset()
+        served -= self._exposed.silent - self._fronts.keys() if self._exposed else frozenset()
         here = own.addresses if own else {}
         unserved = forward_rules(here, reached, starting=False)
-        rules = forward_rules(here, reached, starting=starting, served=served)
+        rules = forward_rules(here, reached, starting=target.starting, served=served)
         status, lines = await self._engine.execute(holder, apply_command(rules, unserved))
         if status:
             said = lines or await self._engine.logs(holder, tail=LOG_LINES)
             raise EngineError(" ".join(said) or "iptables failed")
+
+    @property
+    def exposed_fronts(self) -> Mapping[int, Front]:
+        """The fronts of ports that the service only exposes; the caller closes them."""
+        return self._exposed.fronts if self._exposed else {}
+
+    async def leave(self, container: str) -> list[tuple[Front, Backend]]:
+        """Send this container no requests of other services; return where it was reached, by which front."""
+        if self._exposed is None:
+            return []
+        await self.settled()
+        return self._exposed.leave(container)
+
+    def forget(self, container: str) -> None:
+        """This container is gone."""
+        if self._exposed:
+            self._exposed.forget(container)
 
     async def drain(self, found: Container, seconds: float) -> None:
         """Wait until no other service has a connection to this container, at most so long."""

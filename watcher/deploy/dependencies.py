@@ -215,6 +215,8 @@ class Dependencies:
             self.followers.outdated.discard(name)
             if replaced:
                 self.followers.replace(name)
+            else:  # the container before was possibly removed by another program
+                await self.followers.check_followers(name)
         except EngineError as refusal:
             error = explain_refusal(refusal, "it cannot be started")
         except WatcherError as known:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from watcher.deploy import discovery, ready
 from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.creation import ContainerFactory
+from watcher.deploy.exposed_fronts import ExposedFronts, MakeFront
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases, has_completed
@@ -58,11 +59,17 @@ class ContainerDeployer:
         where: Where = find_nothing,
         references: Callable[[], Sequence[str]] = tuple,
         sockets: NetworkSockets | None = None,
+        make_front: MakeFront | None = None,
     ) -> None:
-        """`where` finds the user's files in the output of a container; `sockets`: see `AddressContainer`."""
+        """`where` finds the user's files in the output of a container.
+
+        `sockets`: see `AddressContainer`; `make_front`: see `ExposedFronts`.
+        """
         self._engine, self._where, self._mounted = engine, where, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
-        self._address = AddressContainer(engine, own, self._warn, sockets)
+        self._address = AddressContainer(
+            engine, own, self._warn, sockets, ExposedFronts(make_front) if make_front else None
+        )
         self._retirement = Retirement(
             recipe,
             own=own,
@@ -112,6 +119,11 @@ class ContainerDeployer:
     def container(self) -> Live | None:
         """Return the container that serves now."""
         return self._traffic.live
+
+    @property
+    def exposed_fronts(self) -> Mapping[int, Front]:
+        """The fronts of ports that are not published, made when needed; the caller closes them."""
+        return self._address.exposed_fronts
 
     @property
     def lost(self) -> Live | None:
@@ -266,7 +278,7 @@ class ContainerDeployer:
             self._waiting = False
         clock.mark("ready")
         live = Live(candidate, image, revision, self.recipe.digest, reached, time.monotonic())
-        return replace(live, answered=bool(exposed))
+        return replace(live, answered=tuple(exposed))
 
     async def _replace_in_place(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
         """The ports are free only once the old container is stopped; it comes back if the new one fails."""

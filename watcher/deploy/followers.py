@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from watcher.compose import ComposeProject, ServiceSpec, find_followers, find_references
 from watcher.deploy.dependency_containers import DependencyContainers
-from watcher.deploy.former_owner import uses_former_owner, with_owner_ids
+from watcher.deploy.former_owner import is_older, uses_former_owner, with_owner_ids
 from watcher.engine import Engine
 
 
@@ -81,34 +81,33 @@ class Followers:
             self.on_outdated()
 
     async def check_followers(self, name: str) -> None:
-        """Have what uses parts of a service replaced if another program has created or restarted that one.
+        """Have what follows a service replaced if that was created again, or restarted where that counts.
 
+        A restart counts for what uses parts of it, a new container also for `links` and `restart: true`.
         Raises EngineUnavailable.
         """
         project, outdated = self._find_project(), False
-        for other, spec in project.services.items():
-            if name not in find_references(spec, project.services):
+        owner = await self._engine.container(self.find_live(name) or project.services[name].default_name)
+        for other in find_followers(name, project.services):
+            now = self.with_owner_ids(project.services[other])
+            running = [
+                item for item in await self._containers.find_containers(project, other) if item.running
+            ]
+            older = {item.id for item in running if is_older(item, owner)}
+            former = {item.id for item in running if await uses_former_owner(self._engine, now, item)}
+            if self._is_managed(other):
+                if older or former:
+                    self.on_former_owner(other, name, frozenset(older | former))
                 continue
-            found = await self._containers.find_containers(project, other)
-            now = self.with_owner_ids(spec)
-            former = frozenset(
-                [
-                    item.id
-                    for item in found
-                    if item.running and await uses_former_owner(self._engine, now, item)
-                ]
-            )
-            if former and self._is_managed(other):
-                self.on_former_owner(other, name, former)
-            else:
-                outdated = outdated or bool(former)
+            if older - former:  # of the others `Dependencies` sees it itself
+                self.outdated.add(other)
+            outdated = outdated or bool(older or former)
         if outdated:
             self.on_outdated()
 
     async def check_all_followers(self) -> None:
         """Check the users of all services: events were possibly missed. Raises EngineUnavailable."""
         services = self._find_project().services
-        for name in dict.fromkeys(
-            each for spec in services.values() for each in find_references(spec, services)
-        ):
-            await self.check_followers(name)
+        for name in services:
+            if find_followers(name, services):
+                await self.check_followers(name)

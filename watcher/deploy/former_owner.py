@@ -34,6 +34,11 @@ async def uses_former_owner(engine: Engine, spec: ServiceSpec, item: Container) 
     return False
 
 
+def is_older(item: Container, owner: Container | None) -> bool:
+    """Return whether `item` was started before the container of a service that it follows was created."""
+    return owner is not None and owner.running and owner.created > item.changed
+
+
 def with_owner_ids(spec: ServiceSpec, ids: Mapping[str, str]) -> ServiceSpec:
     """Return the service with ids in place of the names of containers whose parts it uses.
 

@@ -148,12 +148,26 @@ class Live:
     backends: Mapping[int, Backend]
     since: float  # monotonic seconds
     mounted: str = ""  # digest over the sources that were mounted into it
-    answered: bool = False  # whether a port without a front answered before it became live
+    answered: tuple[int, ...] = ()  # ports that are not published, and answered before it became live
 
     def as_revision(self, revision: str) -> Live:
         """Return the same container, known to be of another revision too."""
         backends = {port: replace(backend, revision=revision) for port, backend in self.backends.items()}
         return replace(self, revision=revision, backends=backends)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardTarget:
+    """The container that other services are to reach; with an empty `id` their connections are held.
+
+    `answered` are ports without a published address that it is known to answer on. `starting`: it is
+    possibly not listening yet.
+    """
+
+    id: str = ""
+    revision: str = ""
+    answered: tuple[int, ...] = ()
+    starting: bool = False
 
 
 def has_completed(found: Container) -> bool:

@@ -62,17 +62,20 @@ class NetworkSockets:
         wanted = (container, *sorted((port, id(front)) for port, front in fronts.items()))
         if wanted == self._opened:
             return
+        new = None
+        if fronts:
+            with contextlib.suppress(OSError, EngineError):
+                # Before the old ones are closed: a port that stays is listened on throughout.
+                new = await self._receive(container, [*fronts])
         await self.close()
         self._opened = wanted  # one that cannot be is not tried at each deploy
-        if not fronts:
+        if new is None:
             return
-        with contextlib.suppress(OSError, EngineError):
-            control, sockets = await self._receive(container, [*fronts])
-            self._control = control
-            for front, sock in zip(fronts.values(), sockets, strict=True):
-                self._servers.append(await front.listen_also(sock))
-            self.ports = frozenset(fronts)
-            self._watcher = asyncio.create_task(self._watch(control))
+        self._control, sockets = new
+        for front, sock in zip(fronts.values(), sockets, strict=True):
+            self._servers.append(await front.listen_also(sock))
+        self.ports = frozenset(fronts)
+        self._watcher = asyncio.create_task(self._watch(self._control))
 
     async def _receive(self, container: str, ports: list[int]) -> tuple[socket.socket, list[socket.socket]]:
         self.prepare()

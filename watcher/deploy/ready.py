@@ -32,11 +32,16 @@ async def probe_once(recipe: ContainerRecipe, policy: DeployPolicy, found: Conta
     return await probe.probe_http(backend.host, backend.port, path)
 
 
+def find_address(recipe: ContainerRecipe, found: Container) -> str:
+    """Return the container's own address; empty if it has none."""
+    return found.addresses.get(recipe.network or "") or next(iter(found.addresses.values()), "")
+
+
 async def probe_exposed(
     recipe: ContainerRecipe, policy: DeployPolicy, found: Container, port: int
 ) -> probe.ProbeResult:
     """Ask a port that no front serves once, at the container's own address."""
-    reached = found.addresses.get(recipe.network or "") or next(iter(found.addresses.values()), "")
+    reached = find_address(recipe, found)
     if not reached:
         return probe.ProbeResult(ready=False, text="it has no address yet")
     path = policy.ready_path or probe.health_path(found.healthcheck, port)

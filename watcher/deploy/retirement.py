@@ -75,8 +75,9 @@ class Retirement:
         What still moves when `deploy.drain` is over gets up to `moving` seconds more. TLS, HTTP/2 and other
         connections that only the app can end well stay open: `stop` ends them.
         """
+        served = await self._served_by(old)
         reports = await asyncio.gather(
-            *(front.drain(backend, self._policy.drain, moving) for front, backend in self._served_by(old))
+            *(front.drain(backend, self._policy.drain, moving) for front, backend in served)
         )
         if cut := sum(report.cut for report in reports):
             text = (
@@ -98,7 +99,8 @@ class Retirement:
             await self._recipe.stopping(old.id)
             await self._own.stop(old.id, self._recipe.stop_timeout)
         finally:
-            ended = await asyncio.gather(*(front.cut(backend) for front, backend in self._served_by(old)))
+            served = await self._served_by(old)
+            ended = await asyncio.gather(*(front.cut(backend) for front, backend in served))
             if cut := sum(ended):
                 text = f"{cut} TLS, HTTP/2 or raw TCP connections to revision {short(old.revision)} were cut"
                 self._notify("warning", f"{text}: its program stopped without ending them")
@@ -106,14 +108,11 @@ class Retirement:
     def _notify(self, level: str, text: str) -> None:
         self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
 
-    def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
+    async def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
         """Return the backends of a container, each with a front that possibly has connections to it."""
-        return [
-            (front, backend)
-            for front in self._fronts.values()
-            for backend in old.backends.values()
-            if front.started and backend != front.backend
-        ]
+        reached = [(front, backend) for front in self._fronts.values() for backend in old.backends.values()]
+        reached += await self._address.leave(old.id)
+        return [(front, backend) for front, backend in reached if front.started and backend != front.backend]
 
     async def _drain_and_remove(self, old: Live) -> None:
         try:
@@ -123,6 +122,7 @@ class Retirement:
                 await self._own.remove(old.id)
         finally:
             self._retiring.discard(old.id)
+            self._address.forget(old.id)
 
     async def _drain_services(self, old: Live) -> None:
         """Wait until the connections of other services to it have ended, within the limit."""
@@ -140,10 +140,11 @@ class Retirement:
     async def _try_discard(self, container: str) -> None:
         with contextlib.suppress(EngineError, EngineUnavailable):
             await self._own.remove(container)
+        self._address.forget(container)
 
     async def done(self) -> None:
         """Return when all work has ended; transfers are not waited for."""
-        for front in self._fronts.values():
+        for front in (*self._fronts.values(), *self._address.exposed_fronts.values()):
             front.hurry()
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from watcher.deploy.address_container import AddressContainer
-from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, ForwardTarget, Live
 from watcher.deploy.retirement import Retirement
 from watcher.front import Front
 
@@ -87,13 +87,18 @@ class Traffic:
         for port, front in self.fronts.items():
             front.switch(serves.backends.get(port) if serves else None)
         starting = serves is not None and not serves.backends and not serves.answered
-        self._address.point(serves.id if serves else "", starting=starting)
+        target = (
+            ForwardTarget(serves.id, serves.revision, serves.answered, starting)
+            if serves
+            else ForwardTarget()
+        )
+        self._address.point(target)
 
     def hold_requests(self) -> None:
         """Hold requests whatever is live."""
         for front in self.fronts.values():
             front.switch(None)
-        self._address.point("")
+        self._address.point(ForwardTarget())
 
     def step_down(self) -> Live | None:
         """Take the traffic from the live container, which possibly gets it back; its end is not a loss."""

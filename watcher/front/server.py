@@ -33,7 +33,8 @@ class Front:
 
     All methods belong to the event loop's thread. `protocol` is "http" for HTTP/1.1 (TLS and HTTP/2 with
     prior knowledge are recognised and passed through), "tcp" for uninspected bytes, "auto" to detect it
-    per connection. `explain` gives the text for requests that cannot be answered.
+    per connection. `explain` gives the text for requests that cannot be answered. `port` is the one in events
+    about a front without addresses, which only serves other sockets (`listen_also`).
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Front:
         limits: FrontLimits | None = None,
         extra_headers: ExtraHeaders | None = None,
         explain: Callable[[], Unavailable] = Unavailable,
+        port: int = 0,
     ) -> None:
-        self._listen = tuple(listen)
+        self._listen, self._port = tuple(listen), port
         self._observer = observer
         self._service = service
         self._protocol = protocol
@@ -116,7 +118,7 @@ class Front:
             extra_headers=self._extra_headers,
         )
 
-        context.farewell.port = sockets[0].getsockname()[1]
+        context.farewell.port = sockets[0].getsockname()[1] if sockets else self._port
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=BACKLOG))

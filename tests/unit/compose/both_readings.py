@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from watcher.compose import ComposeProject, ServiceSpec
+from watcher.compose.spec import NetworkSpec, VolumeSpec
 from watcher.compose.units import parse_duration, parse_size
 
 PLAIN = (
@@ -31,7 +32,7 @@ def theirs(service: Mapping[str, Any]) -> dict[str, Any]:
             (each["target"], each["protocol"], each.get("host_ip", ""), str(each.get("published", "")))
             for each in service.get("ports") or []
         ),
-        "expose": sorted({_port(str(each)) for each in service.get("expose") or []}),
+        "expose": sorted({port for each in service.get("expose") or [] for port in _ports(str(each))}),
         "mounts": sorted(_their_mount(each) for each in service.get("volumes") or []),
         "tmpfs": sorted({each.partition(":")[0] for each in service.get("tmpfs") or []}),
         "files": sorted(
@@ -227,6 +228,57 @@ def ours(spec: ServiceSpec, project: ComposeProject) -> dict[str, Any]:
     }
 
 
+def their_resources(found: Mapping[str, Any], project: ComposeProject) -> dict[str, Any]:
+    """What compose-go says of the networks and volumes that the project here uses."""
+    networks, volumes = found.get("networks") or {}, found.get("volumes") or {}
+    return {
+        "networks": {key: _their_network_resource(networks.get(key) or {}) for key in project.networks},
+        "volumes": {key: _their_resource(volumes.get(key) or {}) for key in project.volumes},
+    }
+
+
+def our_resources(project: ComposeProject) -> dict[str, Any]:
+    """What is read here of networks and volumes."""
+    return {
+        "networks": {
+            key: {
+                **_our_resource(each),
+                "internal": each.internal,
+                "attachable": each.attachable,
+                "ipv6": each.enable_ipv6,
+                "subnets": [(one.subnet, one.gateway, one.ip_range) for one in each.subnets],
+            }
+            for key, each in project.networks.items()
+        },
+        "volumes": {key: _our_resource(each) for key, each in project.volumes.items()},
+    }
+
+
+def _our_resource(each: NetworkSpec | VolumeSpec) -> dict[str, Any]:
+    found = {"name": each.name, "external": each.external, "driver": each.driver}
+    return {**found, "driver_opts": dict(each.driver_opts), "labels": dict(each.labels)}
+
+
+def _their_resource(each: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        key: each.get(key) or empty for key, empty in (("name", ""), ("external", False), ("driver", ""))
+    }
+    return {**found, "driver_opts": each.get("driver_opts") or {}, "labels": each.get("labels") or {}}
+
+
+def _their_network_resource(each: Mapping[str, Any]) -> dict[str, Any]:
+    subnets = (each.get("ipam") or {}).get("config") or []
+    return {
+        **_their_resource(each),
+        "internal": bool(each.get("internal")),
+        "attachable": bool(each.get("attachable")),
+        "ipv6": each.get("enable_ipv6"),
+        "subnets": [
+            (one.get("subnet", ""), one.get("gateway", ""), one.get("ip_range", "")) for one in subnets
+        ],
+    }
+
+
 def _is_file_of_a_secret(mount: Any) -> bool:
     return mount.type == "bind" and mount.read_only and not mount.create_host_path
 
@@ -310,9 +362,10 @@ def _is_own_name(link: str) -> bool:
     return alias in ("", name)
 
 
-def _port(text: str) -> tuple[int, str]:
-    number, _, protocol = text.partition("/")
-    return int(number), protocol or "tcp"
+def _ports(text: str) -> list[tuple[int, str]]:
+    numbers, _, protocol = text.partition("/")
+    first, _, last = numbers.partition("-")
+    return [(number, protocol or "tcp") for number in range(int(first), int(last or first) + 1)]
 
 
 def _ulimit(value: Any) -> tuple[int, int]:

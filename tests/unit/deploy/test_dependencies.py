@@ -508,6 +508,65 @@ async def test_what_uses_a_dependency_is_replaced_when_another_program_creates_i
         assert rig.former == [("api", "db", frozenset({api}))]
 
 
+LINKED = ["links: ['db:other-name']", "depends_on: {db: {condition: service_started, restart: true}}"]
+
+
+@pytest.mark.parametrize("keys", LINKED)
+async def test_what_is_linked_is_replaced_after_a_recreation_but_not_after_a_restart(
+    rig: Rig, keys: str
+) -> None:
+    text = f"""
+  api: {{build: ., {keys}}}
+  side: {{image: side, {keys}}}
+  other: {{image: other, depends_on: [db]}}
+  db: {{image: db}}
+  all: {{build: ., depends_on: [side, other, api]}}
+"""
+    dependencies = rig.load(text, ("api", "all"))
+    dependencies.report("api", NodeState.HEALTHY)
+    async with watching(rig) as watch:
+        dependencies.followers.on_outdated = watch.apply_changes
+        await until(lambda: all("running" in rig.states(name) for name in ("side", "other")))
+        db = await rig.box("shop-db-1")
+        api = await start_by_hand(rig, dependencies.project.services["api"], db.image)
+        side, other = await rig.box("shop-side-1"), await rig.box("shop-other-1")
+        rig.engine.end(db.id, 137)
+        await rig.engine.start(db.id)
+        await dependencies.followers.check_followers("db")
+        assert (rig.former, (await rig.box("shop-side-1")).id) == ([], side.id), "compose does not either"
+        await create_again(rig, "shop-db-1")
+        await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
+        assert (await rig.box("shop-side-1")).id != side.id
+        assert (await rig.box("shop-other-1")).id == other.id
+        assert rig.former == [("api", "db", frozenset((api,)))]
+
+
+@pytest.mark.parametrize("keys", [*LINKED, *USERS])
+async def test_what_follows_a_dependency_is_replaced_when_the_watcher_creates_it_again(
+    rig: Rig, keys: str
+) -> None:
+    """Another program has removed it, and a deploy or a start brought it back."""
+    text = f"""
+  api: {{build: ., {keys}, depends_on: [side]}}
+  side: {{image: side, {keys}}}
+  db: {{image: db}}
+"""
+    if "depends_on" in keys:
+        text = text.replace(", depends_on: [side]", "")
+        text += "  all: {build: ., depends_on: [side]}\n"
+    dependencies = rig.load(text, ("api", "all") if "all:" in text else ("api",))
+    await dependencies.bring_up()
+    db, side = await rig.box("shop-db-1"), await rig.box("shop-side-1")
+    api = await start_by_hand(rig, dependencies.project.services["api"], db.image)
+    await rig.engine.stop(db.id, 0)
+    await rig.engine.remove(db.id)
+    await asyncio.sleep(0.01)
+    await dependencies.bring_up()
+    await dependencies.bring_up()
+    assert rig.former[:1] == [("api", "db", frozenset((api,)))]
+    assert (await rig.box("shop-side-1")).id != side.id
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("keys", USERS)
 async def test_what_uses_a_managed_service_is_replaced_when_another_program_creates_or_restarts_it(

@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.facts import missing
-from tests.unit.deploy.world import World, outcomes
+from tests.unit.deploy.inner_world import NETWORK, PORT, InnerWorld
+from tests.unit.deploy.world import outcomes
 from watcher import labels
 from watcher.deploy import probe
-from watcher.deploy.forwarding import IMAGE
-from watcher.deploy.probe import ProbeResult
 from watcher.deploy.replacement import Replacement, choose_replacement
 from watcher.errors import UserError
-
-NETWORK, PORT = "p_default", 7000
-
-
-class InnerWorld(World):
-    """A world whose service has no front, and is called by others at its address."""
-
-    def __init__(self) -> None:
-        super().__init__(fronts=False)
-        self.engine.add_image(tags=(IMAGE,))
-        self.recipe.ports, self.recipe.exposed = (), (PORT,)
-        self.recipe.network = NETWORK
-        self.recipe.address_endpoints = {NETWORK: {"Aliases": ["app"]}}
-        self.asked: list[int] = []
-
-    async def answer_tcp(self, host: str, port: int) -> ProbeResult:
-        """Answer as a program that listens on its exposed ports, unless its image is silent."""
-        await asyncio.sleep(0.001)
-        self.asked.append(port)
-        answers = [
-            box
-            for box in await self.mine()
-            if host in box.addresses.values() and box.image not in self.silent
-        ]
-        return ProbeResult(bool(answers), "refused")
-
-    async def targets(self) -> list[str]:
-        """Addresses to which the address container was told to forward, in order; "" holds."""
-        found = [
-            command.words[4] for _, command in self.engine.executed if command.words[4].startswith("*nat")
-        ]
-        parts = [[line.split()[-1] for line in text.splitlines() if "DNAT" in line] for text in found]
-        return ["".join(each) for each in parts]
-
-    async def address(self, container: str) -> str:
-        found = await self.engine.container(container)
-        assert found
-        return found.addresses[NETWORK]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from tests.fake_engine import FakeEngine, Program
 from watcher import labels
 from watcher.deploy import ContainerDeployer, DeployPolicy, Published
+from watcher.deploy.network_sockets import NetworkSockets
 from watcher.deploy.probe import ProbeResult
 from watcher.engine import Container, Engine, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -107,6 +108,9 @@ class NotedFront:
     stopped_when_cut: list[bool] = field(default_factory=list)
     has_stopped: Callable[[], bool] = lambda: True
 
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
     def switch(self, backend: Backend | None) -> None:
         self.backend = backend
         self.pointed.append(backend.revision if backend else None)
@@ -180,6 +184,8 @@ class Daemon:
             on_lost=self.told.append,
             on_rolled_back=self.told.append,
             references=lambda: world.references,
+            sockets=world.sockets,
+            make_front=world.make_front,
         )
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -245,6 +251,8 @@ class World:
         self.policy = DeployPolicy(startup_timeout=30.0, soak=3.0, drain=10.0)
         self.references: tuple[str, ...] = ()  # names of the image that follow what is live
         self.silent: set[str] = set()  # images whose programs never answer
+        self.sockets: NetworkSockets | None = None  # with them fronts listen in networks too
+        self.make_front: Callable[[int], Front] | None = None  # makes fronts for exposed ports
         self.strangers: dict[str, Container] = {}
         self.daemon: Daemon | None = None
         self.daemons: list[Daemon] = []
