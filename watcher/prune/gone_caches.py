@@ -108,7 +108,7 @@ class GoneCaches:
             raise EngineUnavailable(f"the Go caches could not be removed: {error}") from error
         found, held = [self._mount_verdict(name) for name in names], sum(own[name] for name in left)
         if left and not freed:
-            text = "BuildKit still holds it, as if a build used it; a restart of the engine frees it"
+            text = "BuildKit still holds it, as if it were used: try later, or after a restart of the engine"
             found = [each.as_kept(Cause.IN_USE, text) for each in found]
             found[:1] = [replace(each, size=held) for each in found[:1]]
         elif found:
