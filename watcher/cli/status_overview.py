@@ -10,16 +10,24 @@ from watcher.observers import humanize
 from watcher.observers.humanize import short
 
 if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
+    from watcher.observers.dependency_schema import DependencyInfo
     from watcher.observers.status_schema import FailureInfo, ServiceStatus
 
 _WIDEST_NOTE = 100
+_BROKEN = frozenset({"failed", "broken", "unhealthy", "stopped"})  # states of a dependency
 
 
-def list_overview(services: Sequence[ServiceStatus], now: float) -> Iterator[str]:
-    """Yield a summary, one line for each service, and how to see one in full."""
+def list_overview(
+    services: Sequence[ServiceStatus], now: float, dependencies: Sequence[DependencyInfo] = ()
+) -> Iterator[str]:
+    """Yield a summary, one line for each service, and how to see one in full.
+
+    The summary names `dependencies` that do not run as they should.
+    """
     counts = Counter(found.phase for found in services)
     summary = ", ".join(f"{number} {phase}" for phase, number in counts.most_common())
-    yield f"{humanize.count(len(services), 'service')}: {summary}"
+    broken = "".join(f"; {each.name} {each.state}" for each in dependencies if each.state in _BROKEN)
+    yield f"{humanize.count(len(services), 'service')}: {summary}{broken}"
     rows = [_make_row(found, now) for found in services]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for *cells, last in rows:

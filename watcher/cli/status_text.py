@@ -36,7 +36,7 @@ def _list_lines(status: Status, now: float, service: str | None) -> Iterator[str
         yield f"the configuration is refused: {status.daemon.refused}"
     services = [found for found in status.services if service in (None, found.name)]
     if len(services) > 1:
-        yield from list_overview(services, now)
+        yield from list_overview(services, now, status.dependencies if service is None else ())
     else:
         for found in services:
             yield f"{found.name}  {found.phase}  {' '.join(found.urls)}".rstrip()

@@ -8,6 +8,7 @@ from tests.unit.observers.story import SERVICE, Story, revision
 from watcher.cli import status_text
 from watcher.cli.status_overview import list_overview
 from watcher.errors import Failure
+from watcher.observers.dependency_schema import DependencyInfo
 from watcher.observers.events import BuildFinished, BuildOutcome, ConfigurationRefused, SourceGone
 from watcher.observers.humanize import short
 
@@ -70,3 +71,14 @@ def test_the_disk_line_says_which_layers_it_counts(story: Story) -> None:
     assert lines[at + 1].strip().startswith("everything else on the engine 21.4 GB, with the layers")
     lines = status_text.render_lines(told(story.disk(None)).status, story.now)
     assert any(line.endswith("build steps 132 MB") for line in lines)
+
+
+def test_the_first_line_names_dependencies_that_do_not_run_as_they_should(story: Story) -> None:
+    (service,) = told(story.cycle(1)).status.services
+    dependencies = [
+        DependencyInfo(name=name, state=state, since=story.now)
+        for name, state in (("db", "stopped"), ("cache", "healthy"), ("mail", "broken"))
+    ]
+    first = next(list_overview([service], story.now, dependencies))
+    assert missing(first, "1 live", "db stopped", "mail broken") == []
+    assert "cache" not in first
