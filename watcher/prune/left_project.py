@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
+from watcher.dockerignore.gopath import BadPattern, Glob
 from watcher.prune.model import ObjectKind, Verdict
 from watcher.prune.registry import ProjectRecord
 
@@ -66,9 +66,16 @@ class LeftProject:
         A pattern selects only projects of this user's registry: others can be another user's.
         """
         return any(
-            self.record is not None and fnmatchcase(self.id, name) if is_pattern(name) else self.id == name
+            self.record is not None and _matches(name, self.id) if is_pattern(name) else self.id == name
             for name in names
         )
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return Glob(pattern).matches(name)
+    except BadPattern:
+        return False  # it selects nothing, which is said
 
 
 def is_pattern(name: str) -> bool:
