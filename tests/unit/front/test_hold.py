@@ -219,7 +219,7 @@ async def test_a_backend_that_accepts_and_closes_is_waited_for() -> None:
         await client.ask(get(), ok("x"))
         assert handler.closed == 5
         assert it.told(FrontRefused) == []
-        assert it.front.stats.retried == 1
+        assert it.front.stats.retried >= 1  # more only on a busy machine
 
 
 async def test_a_dead_backend_with_a_time_limit_is_answered_for_with_503() -> None:
