@@ -53,18 +53,18 @@ def correct_shared(
     consists of exactly its base. Such a step is not committed yet, or of another stage than the image's.
 
     Steps of the image's stage were seen without such layers too, after their image had gone. So a step is not
-    shared either if `tags`, the names of all images, have none of the revision that made it.
+    shared either if no image can have it by `tags`, the names of all images; see `_find_imageless`.
     """
-    revisions = None if tags is None else {tag.rpartition(":rev-")[2] for tag in tags if ":rev-" in tag}
     makers = {record: entry for entry in entries for record in entry.records or ()}
     exported = _exported_stages(entries)
+    imageless = set[str]() if tags is None else _find_imageless(entries, exported, tags)
     return [
         replace(record, shared=False)
         if record.shared
         and (
             record.mutable
             or _was_not_exported(record, makers.get(record.id), exported)
-            or _has_no_image(makers.get(record.id), revisions)
+            or (record.id in makers and makers[record.id].id in imageless)
         )
         else record
         for record in records
@@ -127,11 +127,35 @@ def _was_not_exported(
     return made is not None and _stage_of(made) not in ("", *exported[entry.service])
 
 
-def _has_no_image(entry: BuildEntry | None, revisions: Collection[str] | None) -> bool:
-    """Return whether a build ended and its image is gone; `revisions` are those of the images, 12 digits."""
-    if entry is None or revisions is None or not entry.ended:
-        return False
-    return short(entry.revision) not in revisions
+def _find_imageless(
+    entries: Sequence[BuildEntry], exported: Mapping[str, Collection[str]], tags: Collection[str]
+) -> set[str]:
+    """Return the ids of the builds that ended and of which no image is left; `tags` name all images.
+
+    A later revision with the same program has the same image under another name: its build ran no step of the
+    image's stage. While the service has an image of such a revision, none of its builds are returned.
+    """
+    named: dict[str, set[str]] = defaultdict(set)  # revisions of images, 12 digits, by repository
+    for repository, mark, revision in (tag.rpartition(":rev-") for tag in tags):
+        if mark:
+            named[repository].add(revision)
+    built: dict[str, set[str]] = defaultdict(set)  # revisions by service
+    apart: dict[str, set[str]] = defaultdict(set)  # those that have an image of their own
+    for entry in entries:
+        if entry.final:
+            built[entry.service].add(short(entry.revision))
+            if any(_stage_of(step) in exported.get(entry.service, ()) for step in entry.steps):
+                apart[entry.service].add(short(entry.revision))
+    found = set[str]()
+    for service, revisions in built.items():
+        present = set[str]().union(*(each for each in named.values() if each & revisions))
+        if present <= apart[service]:
+            found |= {
+                entry.id
+                for entry in entries
+                if entry.service == service and entry.ended and short(entry.revision) not in present
+            }
+    return found
 
 
 def _stage_of(step: StepRun) -> str:

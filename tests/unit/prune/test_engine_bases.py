@@ -187,3 +187,22 @@ def test_a_step_of_the_images_stage_is_shared_only_while_its_image_is_there() ->
     assert shared("localhost:5000/shop:rev-rev1") == [True, True]
     assert shared("alpine:latest", "shop:rev-rev2") == [False, True]
     assert [each.shared for each in correct_shared(records, [good, running])] == [True, True]
+
+
+def test_a_step_is_shared_while_a_later_revision_can_have_the_same_image() -> None:
+    first, later = (
+        build(1, step(1, COPIED), step(1, FINAL, after=2)),
+        build(3, step(3, COPIED), step(3, FINAL)),
+    )
+    first.records = frozenset({"a"})
+    records = [record("a", 102.05, FINAL, shared=True)]
+
+    def shared(*tags: str) -> bool:
+        (found,) = correct_shared(records, [first, later], tags)
+        return found.shared
+
+    assert shared("shop:rev-rev3", "shop:rev-rev2"), (
+        "no step of revision 2 ran: it is the image of another one"
+    )
+    assert not shared("shop:rev-rev3")
+    assert not shared("shop:rev-rev3", "other:rev-rev2")
