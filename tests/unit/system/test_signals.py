@@ -137,8 +137,8 @@ def test_a_signal_while_a_program_makes_way_ends_the_one_that_takes_its_place() 
 
 STUCK = """
     async def main():
-        async with LoopWatchdog(Fanout(), stuck={stuck}).watch_loop():
-            await asyncio.sleep(0.3)
+        async with LoopWatchdog(Fanout(), stuck={stuck}, beat=0.05).watch_loop():
+            await asyncio.sleep(0.1)
             print("up", flush=True)
             {then}
     asyncio.run(main())
@@ -155,27 +155,27 @@ STUCK = """
     ],
 )
 def test_a_stuck_loop_shows_its_stack_and_ends(then: str, status: int | None) -> None:
-    with process(STUCK.format(stuck=1.5, then=then)) as running:
+    with process(STUCK.format(stuck=0.6, then=then)) as running:
         err = running.communicate(timeout=LIMIT)[1]
     assert "in main" in err
     assert running.returncode in ((status,) if status is not None else (EXIT_STUCK, -signal.SIGPROF))
 
 
 def test_a_process_that_was_stopped_is_not_stuck() -> None:
-    with process(STUCK.format(stuck=1.0, then="await asyncio.sleep(1)")) as running:
+    with process(STUCK.format(stuck=0.5, then="await asyncio.sleep(0.5)")) as running:
         assert running.stdout
         running.stdout.readline()
         running.send_signal(signal.SIGSTOP)
         with pytest.raises(subprocess.TimeoutExpired):
-            running.wait(2.5)
+            running.wait(1.0)
         running.send_signal(signal.SIGCONT)
         assert running.communicate(timeout=LIMIT)[0] == "well\n"
     assert running.returncode == 0
 
 
 def test_work_of_many_threads_is_not_a_stuck_loop() -> None:
-    then = "await asyncio.gather(*[asyncio.to_thread(sum, range(20_000_000)) for _ in range(4)])"
-    with process(STUCK.format(stuck=1.0, then=then)) as running:
+    then = "await asyncio.gather(*[asyncio.to_thread(sum, range(10_000_000)) for _ in range(4)])"
+    with process(STUCK.format(stuck=0.8, then=then)) as running:
         assert running.communicate(timeout=LIMIT)[0] == "up\nwell\n"
 
 
