@@ -168,6 +168,33 @@ def test_only_what_git_does_itself_is_its_progress(repository: Path) -> None:
     assert clocks.after(0.0) == GitState()
 
 
+def test_the_start_of_an_operation_is_found_at_its_first_check(repository: Path) -> None:
+    clocks = Clocks(repository)
+    assert clocks.after(0.0) == GitState()
+    lock = repository / ".git/index.lock"
+    lock.touch()
+    os.utime(lock, (clocks.wall, clocks.wall))
+    start = clocks.wall
+    assert clocks.after(0.5).since == pytest.approx(start), "soon after a check without an operation"
+    other = repository / ".git/other.lock"  # made while the first exists: a file of its own
+    other.touch()
+    os.utime(other, (start + 60.0, start + 60.0))
+    lock.unlink()
+    other.rename(lock)
+    assert clocks.after(80.0).since == pytest.approx(start + 60.0), "another lock after a long time"
+
+
+@pytest.mark.parametrize(("modules", "operation"), [(100, "git is writing files"), (101, "")])
+def test_the_submodules_are_looked_at_up_to_a_limit(tmp_path: Path, modules: int, operation: str) -> None:
+    place = tmp_path / ".git/modules"
+    for number in range(modules):
+        (place / str(number)).mkdir(parents=True)
+        (place / str(number) / "HEAD").touch()
+    last = [entry.name for entry in os.scandir(place)][-1]
+    (place / last / "index.lock").touch()
+    assert Git(tmp_path)().operation == operation
+
+
 def test_setting_the_clock_changes_nothing_for_an_operation_that_was_seen(repository: Path) -> None:
     clocks = Clocks(repository)
     (repository / ".git/index.lock").touch()

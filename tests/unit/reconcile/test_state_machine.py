@@ -266,6 +266,7 @@ class World:
         assert self.state.failed == self.failed
         assert (self.state.cancels, self.state.silences) == (self.cancels, self.silences)
         assert self.state.yielding == self.yielding
+        assert self.state.building or not self.state.cancelling, "no build is left to cancel"
         assert self.builds <= self.changes + self.retries + 1
 
     def come_to_rest(self) -> None:
