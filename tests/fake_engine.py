@@ -171,13 +171,14 @@ class FakeEngine:
         box.shown = replace(box.shown, state="running")
         self.say(container, "unpause")
 
-    def end(self, container: str, exit_code: int) -> None:
+    def end(self, container: str, exit_code: int, *, oom: bool = False) -> None:
         """Let a running container end by itself."""
         box = self._boxes[container]
         box.shown = replace(
             box.shown,
             state="exited",
             exit_code=exit_code,
+            oom_killed=oom,
             ports={},
             addresses={},
             changed=self.clock(),
@@ -350,6 +351,7 @@ class FakeEngine:
             changed=self.clock(),
             created=self.clock(),
             joined=joined,
+            pid_owner=(config.get("HostConfig") or {}).get("PidMode", "").partition("container:")[2],
             exposed=tuple(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or ()),
             generated_volumes={
                 target: given.get(target, f"{next(self._numbers):064x}") for target in targets

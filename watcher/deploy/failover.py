@@ -14,6 +14,7 @@ from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import Live, Phases, backends, has_completed
 from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
+from watcher.deploy.pid_owner import find_ended_owner
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.positions import Where
@@ -125,8 +126,10 @@ class Failover:
     async def _handle_end(self, live: Live, found: Container | None, *, engine_restarted: bool) -> None:
         if engine_restarted and found:
             await self._fail_over("the container ended while the engine was away", found, excused=True)
-        elif failure := self._outside_stop.failure(live.id, found):
-            await self._handle_outside_stop(live, failure, found)
+        elif excuse := self._outside_stop.failure(live.id, found) or await find_ended_owner(
+            self._engine, found
+        ):
+            await self._handle_outside_stop(live, excuse, found)
         else:
             await self._fail_over("the container ended", found)
 

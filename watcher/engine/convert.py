@@ -118,8 +118,9 @@ def _listed_ports(raw: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str
     return found
 
 
-def _network_owner(raw: Mapping[str, Any]) -> str:
-    kind, _, other = ((raw.get("HostConfig") or {}).get("NetworkMode") or "").partition(":")
+def _owner_of(raw: Mapping[str, Any], mode: str) -> str:
+    """Return the container whose namespace this one uses; `mode` is the name of the engine's field."""
+    kind, _, other = ((raw.get("HostConfig") or {}).get(mode) or "").partition(":")
     return other if kind == "container" else ""
 
 
@@ -181,7 +182,8 @@ def parse_container(raw: Mapping[str, Any]) -> Container:
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
         exposed=tuple(_exposed_ports(raw)),
-        joined=_network_owner(raw),
+        joined=_owner_of(raw, "NetworkMode"),
+        pid_owner=_owner_of(raw, "PidMode"),
         volumes=tuple(_anonymous_volumes(raw)),
         generated_volumes=_generated_volumes(raw),
         networks=_networks_of(raw),

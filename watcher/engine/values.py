@@ -113,6 +113,7 @@ class Container:
     changed: float = 0.0
     created: float = 0.0  # Unix seconds; not in lists
     joined: str = ""  # id of the container that owns its network, with its ports and addresses
+    pid_owner: str = ""  # id or name of the container that owns its PID namespace; not in lists
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
     generated_volumes: Mapping[str, str] = field(default_factory=dict)  # target -> volume the engine named
     networks: frozenset[str] = frozenset()  # names and ids of current and configured networks

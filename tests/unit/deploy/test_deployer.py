@@ -295,6 +295,56 @@ async def test_one_that_somebody_stops_is_no_failure_of_the_revision(
     await world.hold()
 
 
+@pytest.mark.parametrize("how", ["ends later", "ended", "restarted", "removed"])
+async def test_a_container_that_ends_with_the_owner_of_its_pid_namespace_did_not_crash(
+    world: World, how: str
+) -> None:
+    owner = await world.stranger("owner")
+    world.recipe.pid = f"container:{owner}"
+    daemon = await world.begin()
+    await world.good("before")
+    container = await world.good("new", image := world.image())
+    await asyncio.sleep(0.1)
+    if how == "ends later":  # the engine reports the end of the follower first
+        world.engine.end(container, 137)
+        await asyncio.sleep(0.1)
+        assert not daemon.of(ContainerLost)
+        world.engine.end(owner, 137)
+    else:
+        await world.engine.stop(owner, 0)
+        if how == "removed":
+            await world.engine.remove(owner)
+        world.engine.end(container, 137)
+        if how == "restarted":
+            world.now += 1
+            await world.engine.start(owner)
+    await asyncio.sleep(1)
+    assert outcomes(daemon) == ["lost new"], "not rolled back"
+    (lost,) = daemon.of(ContainerLost)
+    assert lost.excused
+    assert "PID namespace" in lost.failure.summary
+    assert "137" not in lost.failure.summary
+    assert image not in daemon.deployer.failed_images
+
+
+@pytest.mark.parametrize(("exit_code", "oom"), [(137, False), (137, True), (2, False)])
+async def test_a_container_that_ends_while_the_owner_of_its_pid_namespace_runs_has_crashed(
+    world: World, exit_code: int, oom: bool
+) -> None:
+    owner = await world.stranger("owner")
+    world.recipe.pid = f"container:{owner}"
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    world.engine.end(container, exit_code, oom=oom)
+    if oom or exit_code != 137:
+        world.engine.end(owner, 0)  # that does not excuse it
+    await asyncio.sleep(5)
+    (lost,) = daemon.of(ContainerLost)
+    assert not lost.excused
+    assert f"exit status {exit_code}" in lost.failure.summary
+
+
 async def test_one_that_was_told_to_reload_and_dies_later_has_failed_by_itself(world: World) -> None:
     daemon = await world.begin()
     container = await world.good("one")

@@ -40,6 +40,7 @@ class Recipe:
     platform: str | None = None
     prepared: int = 0
     pause_container: bool = False
+    pid: str = ""  # as in the compose file
     address_endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     named: list[bool] = field(default_factory=list)  # of each container: whether it has the service's names
 
@@ -61,7 +62,7 @@ class Recipe:
     ) -> Mapping[str, Any]:
         self.named.append(named)
         if joins:
-            host = {"NetworkMode": f"container:{joins}"}
+            host = {"NetworkMode": f"container:{joins}", "PidMode": self.pid}
             return {"Image": image, "Labels": dict(extra_labels), "HostConfig": host}
         bindings = {
             f"{port}/tcp": [{"HostIp": host, "HostPort": str(number or "")} for host, number in bound]
@@ -74,7 +75,7 @@ class Recipe:
             "Image": image,
             "Labels": dict(extra_labels),
             "ExposedPorts": {f"{port}/tcp": {} for port in (*self.ports, *self.exposed)},
-            "HostConfig": {"PortBindings": bindings},
+            "HostConfig": {"PortBindings": bindings, "PidMode": self.pid},
             "NetworkingConfig": {"EndpointsConfig": endpoints},
         }
 

@@ -292,3 +292,8 @@ def test_an_engine_is_known_by_its_id_and_has_a_platform(architecture: str, plat
     assert info.identity == "unix:///x.sock"
     assert info.platform == platform
     assert SystemInfo("20.10", "1.41", "overlay2", "unix:///x.sock", "", id="ABCD").identity == "ABCD"
+
+
+@pytest.mark.parametrize(("mode", "owner"), [("container:cafe", "cafe"), ("host", ""), ("", "")])
+def test_the_owner_of_a_containers_pid_namespace_is_known(mode: str, owner: str) -> None:
+    assert convert.parse_container(detailed(HostConfig={"PidMode": mode})).pid_owner == owner
