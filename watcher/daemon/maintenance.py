@@ -10,12 +10,14 @@ from typing import Protocol
 
 from watcher.builder import CompileStage
 from watcher.engine import Usage
+from watcher.errors import EngineUnavailable
 from watcher.prune import PruneReport
 from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot
 
 SPACE_EVERY = 60.0  # seconds between looks at the engine's disk
 PRUNE_WITHIN = 5.0  # seconds after a deploy in which pruning waits for an idle moment
+MEASURE_WITHIN = 60.0  # seconds without a measurement after which that does not wait for one either
 
 
 class Prunes(Protocol):
@@ -53,7 +55,8 @@ class Maintenance:
     disk becomes short of room. Pruning comes first, and a deploy is followed by one within `PRUNE_WITHIN`
     seconds even if saves leave no idle moment. The build cache of everybody, if `cache` is there, is not
     looked at after each deploy. `stage_size` gives the bytes that the steps of a stage added to its base.
-    `meter` comes last, after each prune, or later if that was too soon.
+    `meter` comes last, after each prune, or later if that was too soon. Saves that leave no idle moment do
+    not keep it from measuring every `MEASURE_WITHIN` seconds; only trimming the Go caches waits for them.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Maintenance:
         self._compile_stage, self._pruner, self._export = compile_stage, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
         self._meter, self._unmeasured = meter, False
+        self._measuring, self._measured = False, clock()
         self._snapshot: Snapshot | None = None  # of the tree that went live last
         self._prune_every, self._clock = prune_every or float("inf"), clock
         self._prune_within, self._explain = prune_within, explain
@@ -92,15 +96,21 @@ class Maintenance:
     def deployed(self) -> None:
         """Something went live: what it superseded may go."""
         self._owed = self._pruner is not None
-        if self._owed and self._in_time is None:
-            self._in_time = asyncio.create_task(self._prune_in_time())
+        if (self._owed or self._meter) and self._in_time is None:
+            self._in_time = asyncio.create_task(self._work_in_time())
 
-    async def _prune_in_time(self) -> None:
-        """Prune what is owed, also while saves come one after the other."""
+    async def _work_in_time(self) -> None:
+        """Prune what is owed, and measure, also while saves come one after the other."""
         try:
-            while self._owed:
+            while True:
                 await asyncio.sleep(self._prune_within)
-                await self._prune()
+                usage = await self._prune()
+                # The engine is asked for its usage only if that would be missing for long.
+                if usage is not None or self._clock() - self._measured >= MEASURE_WITHIN:
+                    with contextlib.suppress(EngineUnavailable):
+                        await self._measure(None, usage)
+                if not self._owed:
+                    break
         except Exception as error:
             self._on_error(error)
         finally:
@@ -130,11 +140,26 @@ class Maintenance:
         if self._explain:
             await self._explain()
         self._unmeasured |= due
-        if self._meter and self._unmeasured:
-            self._unmeasured = not await self._meter.run(self._snapshot, usage)
+        if self._unmeasured:
+            self._unmeasured = not await self._measure(self._snapshot, usage)
         if self._cache and (short or self._due(self._trimmed)):
             await self._cache.trim()
             self._trimmed = self._clock()
+
+    async def _measure(self, snapshot: Snapshot | None, usage: Usage | None) -> bool:
+        """Measure what the project holds; return False if that has to be tried again later."""
+        if self._meter is None:
+            return True
+        if self._measuring:  # beside a build, or in an idle moment
+            return False
+        self._measuring = True
+        try:
+            done = await self._meter.run(snapshot, usage)
+        finally:
+            self._measuring = False
+        if done:
+            self._measured = self._clock()
+        return done
 
     async def _prune(self) -> Usage | None:
         """Prune unless another task has just done so; what the engine holds then, where it was asked."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from watcher.daemon.maintenance import SPACE_EVERY, Maintenance
+from watcher.daemon.maintenance import MEASURE_WITHIN, SPACE_EVERY, Maintenance
 from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
 from watcher.prune import PruneReport
@@ -223,3 +223,74 @@ async def test_a_measurement_that_came_too_soon_is_made_later() -> None:
     await idle.run(None)
     await idle.run(None)
     assert len(meter.given) == 3
+
+
+async def test_saves_without_an_idle_moment_do_not_keep_the_disk_from_being_measured() -> None:
+    hands, meter = Hands(), Meter()
+    idle = chores(hands, Clock(), meter=meter, within=0.0)
+    idle.deployed()
+    await until(lambda: idle._in_time is None)
+    assert meter.given == [(None, USAGE)], "the Go caches are not trimmed beside builds"
+
+
+class NothingStale(Hands):
+    """A pruner that finds nothing to remove, so it does not ask how much the engine holds."""
+
+    async def prune(self) -> PruneReport:
+        self.done.append("prune")
+        return PruneReport(verdicts=())
+
+
+async def test_beside_builds_the_engine_is_asked_only_where_no_measurement_is_recent() -> None:
+    hands, clock, meter = NothingStale(), Clock(), Meter()
+    idle = chores(hands, clock, meter=meter, within=0.0)
+    for passed, times in ((0.0, 0), (MEASURE_WITHIN, 1), (1.0, 1), (MEASURE_WITHIN, 2)):
+        clock.now += passed
+        idle.deployed()
+        await until(lambda: idle._in_time is None)
+        assert meter.given == [(None, None)] * times
+
+
+async def test_without_pruning_the_disk_is_measured_beside_builds_too() -> None:
+    hands, clock, meter = Hands(), Clock(), Meter()
+    idle = chores(hands, clock, pruner=None, meter=meter, within=0.0)
+    clock.now += MEASURE_WITHIN
+    idle.deployed()
+    await until(lambda: idle._in_time is None)
+    assert meter.given == [(None, None)]
+
+
+async def test_the_disk_is_not_measured_twice_at_once() -> None:
+    hands, meter = Hands(), Meter()
+    idle = chores(hands, Clock(), meter=meter, within=0.0)
+    idle.deployed()
+    go_on, run = asyncio.Event(), meter.run
+
+    async def slow(snapshot: Any, usage: Any) -> bool:
+        done = await run(snapshot, usage)
+        await go_on.wait()
+        return done
+
+    meter.run = slow  # type: ignore[method-assign]
+    await until(lambda: meter.given)
+    await idle.run(LOOK)
+    assert len(meter.given) == 1
+    go_on.set()
+    await until(lambda: idle._in_time is None)
+    await idle.run(None)
+    assert len(meter.given) == 2, "and then with the Go caches"
+    await idle.close()
+
+
+async def test_an_engine_that_goes_away_during_a_measurement_is_no_failed_prune() -> None:
+    hands, meter = Hands(), Meter()
+
+    async def fail(snapshot: Any, usage: Any) -> bool:
+        meter.given.append((snapshot, usage))
+        raise EngineUnavailable("gone")
+
+    meter.run = fail  # type: ignore[method-assign]
+    idle = chores(hands, Clock(), meter=meter, within=0.0)
+    idle.deployed()
+    await until(lambda: idle._in_time is None)
+    assert (hands.done, len(meter.given)) == (["prune"], 1)
