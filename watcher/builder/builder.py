@@ -28,9 +28,17 @@ from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHisto
 from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed, parse_step
 from watcher.diagnosis.command_error import remove_command
 from watcher.diagnosis.diagnose import build_failure, engine_trouble, interruption, trouble_hint
+from watcher.diagnosis.failure_hints import is_registry_trouble
 from watcher.dockerfile import Accelerated
 from watcher.engine import Engine, Login
-from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
+from watcher.errors import (
+    EngineTrouble,
+    EngineUnavailable,
+    RegistryTrouble,
+    Superseded,
+    UserError,
+    WatcherError,
+)
 from watcher.observers.events import Diagnostic, Failure, Observer
 from watcher.reconcile.ports import Built, Scan
 from watcher.tree import Snapshot
@@ -92,7 +100,10 @@ class ImageBuilder:
         self._last: tuple[str, BuildStrategy] | None = None  # revision and strategy of the last good build
 
     async def build(self, scan: Scan[Snapshot], *, forced: bool) -> Built:
-        """Build the scanned tree, or find its image; raises UserError, Superseded, EngineUnavailable."""
+        """Build the scanned tree, or find its image.
+
+        Raises UserError, Superseded, EngineUnavailable, EngineTrouble, RegistryTrouble.
+        """
         recipe = self.recipe
         self._locator = SourceLocator(recipe, scan.snapshot)
         if not forced and (found := await self._engine.image(recipe.tag(scan.revision))):
@@ -152,7 +163,7 @@ class ImageBuilder:
                 failed = self._judge_failure(recipe, scan, variant, names, error, touched=touched)
                 following = self._history.next_strategy(strategy, text, failed)
                 if following is None:
-                    raise UserError(failed.failure) from error
+                    raise _explain_failed_build(failed) from error
                 self._report_retry(recipe, strategy, following, failed)
                 strategy, after = following, strategy
         self._history.record_success(strategy, text, modules, after=after)
@@ -174,7 +185,10 @@ class ImageBuilder:
         names: OriginalStepNames,
         counter: StepCounter,
     ) -> str:
-        """Build a variant and return the image; raises SolveFailed, UserError, Superseded."""
+        """Build a variant and return the image.
+
+        Raises SolveFailed, UserError, Superseded, RegistryTrouble.
+        """
         plan = variant.plan
         job = SolveJob(
             recipe=recipe,
@@ -224,7 +238,15 @@ class ImageBuilder:
             file, unread = locator.dockerfile, variant.unread
             place = Diagnostic(file, unread.line, 0, unread.rule, said=file)
             failure = Failure("build", f"{file}:{unread.line}: {unread.rule}", failure.lines, (place,))
-        return FailedBuild(failure, name, remove_command(error.reason), touched, variant.plan.modules_mounted)
+        reason = remove_command(error.reason)
+        return FailedBuild(
+            failure,
+            name,
+            reason,
+            touched,
+            variant.plan.modules_mounted,
+            registry_trouble=is_registry_trouble(error.step, reason),
+        )
 
     def _report_retry(
         self, recipe: Recipe, strategy: BuildStrategy, following: BuildStrategy, failed: FailedBuild
@@ -241,8 +263,15 @@ class ImageBuilder:
             strategy = self._last[1]
         try:
             return (await self.variants.make_variant(self.recipe, text, scan.snapshot, strategy)).plan
-        except UserError:
+        except RegistryTrouble:
             return None
+
+
+def _explain_failed_build(failed: FailedBuild) -> WatcherError:
+    """Return the error of a build that no strategy can mend."""
+    if failed.registry_trouble:
+        return RegistryTrouble(failed.failure.summary, failed.failure.hint)
+    return UserError(failed.failure)
 
 
 def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:

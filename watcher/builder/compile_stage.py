@@ -17,7 +17,7 @@ from watcher.builder.solver import SolveJob, Solver
 from watcher.buildkit import ContextChanged, IgnorePatternError, Progress, SolveFailed, StepLog
 from watcher.dockerfile import Accelerated, DockerfileError
 from watcher.engine import Engine, Image
-from watcher.errors import UserError
+from watcher.errors import RegistryTrouble
 from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot
 
@@ -159,6 +159,6 @@ class CompileStage:
             if printed is not None and isinstance(event, StepLog):
                 printed.append(event.text)
 
-        with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
+        with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, RegistryTrouble):
             return await self._solver.solve(job, take)
         return None

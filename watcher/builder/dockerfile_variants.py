@@ -26,7 +26,7 @@ from watcher.dockerfile import (
     Platforms,
     TreeInputs,
 )
-from watcher.errors import UserError
+from watcher.errors import RegistryTrouble
 from watcher.observers.events import InternalError, Notice, Observer
 from watcher.tree import Snapshot
 
@@ -73,7 +73,7 @@ class DockerfileVariants:
     async def make_variant(
         self, recipe: Recipe, text: str, snapshot: Snapshot, strategy: BuildStrategy, *, pins: bool = True
     ) -> DockerfileVariant:
-        """Return a variant; raises EngineUnavailable, and UserError for a registry that does not answer.
+        """Return a variant; raises EngineUnavailable, and RegistryTrouble if a registry does not answer.
 
         `pins`: name base images by digest if that saves a lookup. A Dockerfile that cannot be parsed here, or
         that acceleration fails on, is returned unchanged: the engine can be newer.
@@ -156,7 +156,8 @@ class DockerfileVariants:
         try:
             base = await self._bases.find_image(name, platform)
         except TimeoutError as error:
-            raise UserError(base_failure((name,), self._bases.patience.no_answer)) from error
+            failure = base_failure((name,), self._bases.patience.no_answer)
+            raise RegistryTrouble(failure.summary, failure.hint) from error
         if not base.here:
             self._notify_of_base("info", f"the base image {name} is not here: BuildKit pulls it")
         if base.placeholder:

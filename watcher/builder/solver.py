@@ -26,7 +26,7 @@ from watcher.buildkit import (
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnosis.diagnose import base_failure
 from watcher.engine import Engine, EngineError, Login
-from watcher.errors import EngineUnavailable, UserError
+from watcher.errors import EngineUnavailable, RegistryTrouble
 from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot
 
@@ -120,7 +120,7 @@ class Solver:
     async def solve(self, job: SolveJob, on_progress: Callable[[Progress], None]) -> str:
         """Solve, and return the id of the image. Raises what `Client.solve` does, and EngineUnavailable.
 
-        Raises UserError if a registry does not answer in time.
+        Raises RegistryTrouble if a registry does not answer in time.
         """
         # Once something was built, this engine's own cache has more than any that can be fetched.
         request = job.request(self.credentials_finder(), import_caches=not self._solved)
@@ -152,7 +152,8 @@ class Solver:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise UserError(base_failure(lookups.pending, self._patience.no_answer)) from error
+            failure = base_failure(lookups.pending, self._patience.no_answer)
+            raise RegistryTrouble(failure.summary, failure.hint) from error
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
 

@@ -58,6 +58,7 @@ class FailedBuild:
     """A failed build. `step` is empty if none started; `touched`: a changed step had started.
 
     `modules_mounted`: our module cache was mounted where an image, or a layer, can have modules.
+    `registry_trouble`: a registry did not give an image, and may do so later.
     """
 
     failure: Failure
@@ -65,6 +66,7 @@ class FailedBuild:
     reason: str
     touched: bool
     modules_mounted: bool
+    registry_trouble: bool = False
 
     @property
     def misread(self) -> bool:

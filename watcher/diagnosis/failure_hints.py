@@ -14,6 +14,11 @@ _UNREACHED = regex.compile(
 )
 _REFUSED = regex.compile(r"(?i)denied|unauthori[sz]ed|authentication required|no basic auth|403 forbidden")
 _ABSENT = regex.compile(r"(?i)not found|manifest unknown|does not exist|404")
+_NO_PLATFORM = regex.compile(r"no match(?:ing manifest)? for")
+# Steps that only pull an image, and the errors that name no step; the messages differ between versions.
+_PULL_STEP = regex.compile(
+    r"load metadata for |resolve image config for |failed to resolve source metadata for |(?:^|\] )FROM "
+)
 _FETCHED = regex.compile(r"load metadata for|failed to resolve|pull access denied|failed to authorize")
 _FRONTEND = regex.compile(r"resolve image config for|docker/dockerfile|frontend image|syntax=")
 _GO = regex.compile(
@@ -55,18 +60,27 @@ def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
 
 def is_final_refusal(why: str) -> bool:
     """Return whether a registry refused a pull for good: without another name, login or image."""
-    return not _UNREACHED.found(why) and (_REFUSED.found(why) or _ABSENT.found(why))
+    refused = _REFUSED.found(why) or _ABSENT.found(why) or _NO_PLATFORM.found(why)
+    return not _UNREACHED.found(why) and refused
+
+
+def is_registry_trouble(step: str, why: str) -> bool:
+    """Return whether a build step failed because a registry did not give an image, and may do so later.
+
+    `why` is BuildKit's error. A step of the Dockerfile that itself uses the network is no such step.
+    """
+    return (_PULL_STEP.found(step) or _PULL_STEP.found(why)) and not is_final_refusal(why)
 
 
 def image_hint(why: str) -> str:
     """Return a hint for an image that could not be pulled; `why` is the error."""
     if _UNREACHED.found(why):
-        return f"check the network and the name of the registry; `docker pull` shows the same error{_AGAIN}"
+        return "check the network and the name of the registry; `docker pull` shows the same error"
     if _REFUSED.found(why):
         return f"check the name and, if the image is private, `docker login`{_AGAIN}"
     if _ABSENT.found(why):
         return "check the name and the tag: the registry has no such image"
-    return f"check the name, the network and `docker login`; `docker pull` shows the same error{_AGAIN}"
+    return "check the name, the network and `docker login`; `docker pull` shows the same error"
 
 
 def _git_hint(text: str) -> str:

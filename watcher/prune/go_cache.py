@@ -26,7 +26,7 @@ from watcher.builder.recipe import Recipe
 from watcher.builder.strategies import BuildStrategy
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
-from watcher.errors import EngineUnavailable, UserError
+from watcher.errors import EngineUnavailable, RegistryTrouble
 from watcher.prune import CacheMount, CacheNames, NamedCache, NotMeasured, TrimmedCaches
 from watcher.prune.go_cache_script import FOLDER, measure_script, parse_sizes, trim_script
 from watcher.prune.go_cache_select import plan_trim
@@ -84,7 +84,7 @@ class GoCaches:
                     await self._empty_mounts(mounts, alone)
         except DockerfileError as error:
             return NotMeasured(f"{self._recipe.dockerfile}: {error}")
-        except (SolveFailed, UserError) as error:
+        except (SolveFailed, RegistryTrouble) as error:
             return NotMeasured(str(error).splitlines()[0])
         return found
 
@@ -108,7 +108,7 @@ class GoCaches:
                 after = tuple(mount for mount in found if mount.id not in plan.empty)
         except DockerfileError as error:
             return NotMeasured(f"{self._recipe.dockerfile}: {error}")
-        except (SolveFailed, UserError) as error:
+        except (SolveFailed, RegistryTrouble) as error:
             return NotMeasured(str(error).splitlines()[0])
         freed = sum(mount.size for mount in before) - sum(mount.size for mount in after)
         return TrimmedCaches(after, max(0, freed))

@@ -197,7 +197,7 @@ def explain_error(where: str, error: BaseException, situation: Situation) -> tup
             return Failure("engine", text, hint=error.hint), None
         case RegistryTrouble():
             text = f"{error}: the {where} is tried again in {humanize.seconds(pause)}"
-            return Failure("container", text, hint=error.hint), None
+            return Failure("engine", text, hint=error.hint), None
         case WatcherError():
             return Failure("engine", f"the {where} could not be carried out: {error}"), None
     text = "".join(traceback.format_exception(error))

@@ -27,7 +27,7 @@ from watcher.buildkit import (
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
 from watcher.dockerfile import Level, Platforms
 from watcher.engine import EngineError
-from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
+from watcher.errors import EngineTrouble, EngineUnavailable, RegistryTrouble, Superseded, UserError
 from watcher.observers import events
 from watcher.observers.events import Event
 from watcher.reconcile.ports import Scan
@@ -519,9 +519,32 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(
 
     monkeypatch.setattr(bench.connection, "solve", solve)
     with pytest.raises(
-        UserError, match=r"golang:alpine was not found locally and could not be pulled: .*no answer within"
+        RegistryTrouble,
+        match=r"golang:alpine was not found locally and .*no answer within",
     ):
         await bench.save()
+
+
+@pytest.mark.parametrize(
+    ("why", "error"),
+    [
+        ("failed to do request: dial tcp: lookup registry.example: no such host", RegistryTrouble),
+        ("unexpected status from GET request: 503 Service Unavailable", RegistryTrouble),
+        ("pull access denied, repository does not exist or may require authorization", UserError),
+        ("docker.io/library/golang:alpine: not found", UserError),
+    ],
+)
+async def test_a_base_image_that_is_not_to_be_had_is_the_users_fault_only_if_a_registry_says_so(
+    bench: Bench, why: str, error: type[Exception]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SolveFailed(why, step="[internal] load metadata for docker.io/library/golang:alpine")
+
+    bench.connection.answers = [refuse] * 5
+    with pytest.raises(error, match="base image golang:alpine was not found locally and could not be pulled"):
+        await bench.save()
+    bench.connection.answers = []
+    assert await bench.save()
 
 
 DIGEST = "sha256:" + "ab" * 32
@@ -632,7 +655,8 @@ async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for
 
     bench.connection.registry[FULL] = silent
     with pytest.raises(
-        UserError, match=r"own/base was not found locally and could not be pulled: .*no answer within 0.05 s"
+        RegistryTrouble,
+        match=r"own/base was not found locally and .*no answer within 0.05 s",
     ):
         await bench.save()
     # What is done in idle time, such as after a start with a network that is gone, waits for the next deploy.

@@ -18,7 +18,7 @@ from watcher.builder.solver import SolveJob, Solver
 from watcher.buildkit import ContextChanged, SolveFailed, Step, StepLog
 from watcher.buildkit.progress import Progress
 from watcher.dockerfile import EMPTY_CACHE, SAVE_STAGE, Accelerated, Platforms, Program
-from watcher.errors import Failure, UserError
+from watcher.errors import RegistryTrouble
 from watcher.observers.events import Event, ImageSized, Notice
 from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot, Tree
@@ -142,9 +142,7 @@ async def test_the_stage_is_exported_once_for_each_dockerfile_and_base(bench: Be
     assert len(bench.solves.jobs) == 3
 
 
-@pytest.mark.parametrize(
-    "error", [SolveFailed("no"), ContextChanged("main.go"), UserError(Failure("build", "no"))]
-)
+@pytest.mark.parametrize("error", [SolveFailed("no"), ContextChanged("main.go"), RegistryTrouble("no")])
 async def test_an_export_that_fails_is_tried_again(bench: Bench, error: Exception) -> None:
     bench.solves.error = error
     assert await bench.stage.export_image(bench.scan()) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from watcher.diagnosis.diagnose import build_failure
-from watcher.diagnosis.failure_hints import build_hint, image_hint
+from watcher.diagnosis.failure_hints import build_hint, image_hint, is_registry_trouble
 
 NO_HOST = "dial tcp: lookup registry.example on 10.0.0.2:53: no such host"
 
@@ -92,7 +92,36 @@ def test_a_login_is_advised_only_where_the_registry_refused(why: str, says: str,
 
 def test_where_trying_again_may_help_the_way_is_named() -> None:
     assert "watcher rebuild" in build_hint("RUN apk add x", NO_HOST)
-    assert "watcher rebuild" in image_hint(NO_HOST)
+    assert "watcher rebuild" in image_hint("401 Unauthorized")
+    assert "watcher rebuild" not in image_hint(NO_HOST)  # the watcher tries that again by itself
+
+
+METADATA = "[internal] load metadata for docker.io/library/golang:alpine"
+SYNTAX = "resolve image config for docker-image://docker.io/docker/dockerfile:1"
+LAYERS = "[builder 1/4] FROM docker.io/library/golang:alpine@sha256:abc"
+
+
+@pytest.mark.parametrize(
+    ("step", "why", "trouble"),
+    [
+        (METADATA, NO_HOST, True),
+        (METADATA, "toomanyrequests: You have reached your pull rate limit", True),
+        (METADATA, "golang:nosuch: not found", False),
+        (METADATA, "no match for platform in manifest", False),
+        (METADATA, "401 Unauthorized", False),
+        (SYNTAX, NO_HOST, True),
+        (SYNTAX, "manifest unknown", False),
+        (LAYERS, "failed to copy: read tcp: unexpected EOF", True),
+        ("", f"failed to resolve source metadata for docker.io/library/golang:alpine: {NO_HOST}", True),
+        ("", "parse error on line 3: unknown instruction: FORM", False),
+        ("[builder 2/4] RUN apk add git", NO_HOST, False),
+        ("[builder 3/4] COPY --from=tools /x /x", '"/x": not found', False),
+    ],
+)
+def test_only_a_registry_that_may_answer_later_is_no_mistake_of_the_tree(
+    step: str, why: str, trouble: bool
+) -> None:
+    assert is_registry_trouble(step, why) is trouble
 
 
 def test_downloads_do_not_stand_before_the_error() -> None:

@@ -83,7 +83,7 @@ def test_a_fault_of_the_user_is_shown_as_it_is() -> None:
 TROUBLES = [
     (EngineUnavailable("nobody is at home"), "engine", "nobody is at home", EngineDown),
     (EngineTrouble("no space left", "remove something"), "engine", "no space left", None),
-    (RegistryTrouble("the registry is silent"), "container", "the registry is silent", None),
+    (RegistryTrouble("the registry is silent"), "engine", "the registry is silent", None),
     (WatcherError("the daemon said no"), "engine", "the daemon said no", None),
     (ZeroDivisionError("division by zero"), "bug", "division by zero", InternalError),
 ]
