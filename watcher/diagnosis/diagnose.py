@@ -14,6 +14,8 @@ _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
 NO_NETWORK = "failed to create endpoint"  # of a build step or a container
 _MOST_OF_REASON = 300  # characters
+_SIGNALS = 128  # exit statuses above are signals: the program did not say why it ends
+_PANICS = ("panic: ", "fatal error: ")
 # moby, libnetwork/ipamutils and ipam: the messages of 20.10 and of newer engines.
 _NO_ADDRESSES = ("could not find an available", "predefined address pools have been fully subnetted")
 # BuildKit's errors where two builds share a step and one of them ends (moby/buildkit, solver/scheduler.go and
@@ -218,13 +220,21 @@ def container_failure(
         summary += f": {error}"
     if places:
         summary += f": {_first_place(places[:1])}"
+    elif not (error or oom) and 0 < exit_code < _SIGNALS and (reason := _last_words(lines)):
+        summary += f": {reason}"
     return Failure("container", summary, lines, places, hint=hint)
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """Return the line in which a program says why it ends: the panic, else the last one."""
+    said = next((line for line in lines if line.startswith(_PANICS)), "") or _last_text(lines)
+    return said.strip() if len(said) <= _MOST_OF_REASON else ""  # cut, a secret in it would not be found
 
 
 def from_panic(log: Sequence[str]) -> tuple[str, ...]:
     """Return the lines from the last panic on, at most `MOST_LINES`; without a panic the last lines."""
     lines = tuple(map(strip_colours, log))
-    starts = [number for number, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
+    starts = [number for number, line in enumerate(lines) if line.startswith(_PANICS)]
     if not starts:
         return lines[-MOST_LINES:]
     begin = max(0, min(starts[-1] - 5, len(lines) - MOST_LINES))

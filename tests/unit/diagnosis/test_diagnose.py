@@ -161,6 +161,26 @@ def test_a_port_that_the_engine_chose_is_no_fault_of_the_program(
     assert "another program" in failure.hint
 
 
+@pytest.mark.parametrize(
+    ("log", "exit_code", "oom", "error", "summary"),
+    [
+        (("start", "\x1b[31mno table users\x1b[0m  ", " "), 1, False, "", "it ended: no table users"),
+        (("panic: no table", "", "goroutine 1 [running]:"), 2, False, "", "it ended: panic: no table"),
+        (("GET / 200",), 137, False, "", "it ended"),  # a signal ended it, not what it said last
+        (("GET / 200",), 1, True, "", "it ended"),
+        (("stopped",), 0, False, "", "it ended"),
+        (("stopped",), 127, False, "no such file", "it ended: no such file"),
+        ((), 1, False, "", "it ended"),
+        (("x" * 5000,), 1, False, "", "it ended"),
+    ],
+)
+def test_a_container_that_fails_says_why_in_its_last_line(
+    log: tuple[str, ...], exit_code: int, oom: bool, error: str, summary: str
+) -> None:
+    found = container_failure("it ended", log, exit_code=exit_code, oom=oom, error=error)
+    assert found.summary == summary
+
+
 def test_a_program_that_finds_its_port_taken_listens_twice() -> None:
     log = ("listen tcp :9000: bind: address already in use",)
     assert "twice" in container_failure("it ended", log, exit_code=1, oom=False).hint
