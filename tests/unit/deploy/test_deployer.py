@@ -444,6 +444,17 @@ async def test_both_ending_together_is_a_loss(world: World) -> None:
     assert await world.named() == {NAME: "running"}
 
 
+async def test_an_image_that_has_soaked_is_not_needed_any_more(world: World) -> None:
+    daemon = await world.begin()
+    before = [world.image(), world.image()]
+    for image in before:
+        await world.good(f"of {image}", image)
+    container = await world.good("live", image := world.image())
+    assert before[-1] in daemon.deployer.needed, "for a roll-back"
+    await world.settle()
+    assert daemon.deployer.needed == {container, image}
+
+
 # The live one and what others do to it.
 
 

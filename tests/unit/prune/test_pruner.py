@@ -527,3 +527,21 @@ async def test_a_copy_of_our_container_with_all_its_labels_stays(engine: Engine,
     await pruner(engine, heard).prune()
     assert {item.id for item in await engine.containers()} == {copy}
     assert ours in engine.removed
+
+
+async def test_the_next_prune_takes_what_only_soaked_or_drained_during_the_last_one(
+    engine: Engine, heard: Heard
+) -> None:
+    drains, soaks, live = add_finals(engine, 3)
+    box = await engine.create(f"{SCOPE.container}.0123", {"Image": drains, "Labels": proven(drains)})
+    await engine.start(box)
+    needed = [Needed(live=live, ids=frozenset({box, soaks}))]
+    policy = PrunePolicy(keep=1, knows_needed=True)
+    prunes = pruner(engine, heard, policy=policy, needed=lambda: needed[0])
+    await prunes.prune()
+    assert await left(engine) == {drains, soaks, live}
+    needed[0] = Needed(live=live)
+    await engine.stop(box, 0)
+    await engine.remove(box)
+    await prunes.prune()
+    assert await left(engine) == {live}
