@@ -15,6 +15,8 @@ Exit statuses of all commands.
   78   a setting is wrong
   124  the time is up
   130  ended by a signal before it was done, or by a second Ctrl-C
+  131  ended by SIGQUIT (Ctrl-\\): the stacks of all threads are printed; 131 is
+       what the shell says, programs that wait for it read -3
 
 With --json a failure is a document on standard output too:
   {"outcome": "not-running", "exit_status": 3, "error": "..."}
