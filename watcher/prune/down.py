@@ -12,6 +12,7 @@ from watcher.prune.address_image import remove_address_image
 from watcher.prune.engine_visits import visit_engines
 from watcher.prune.gone import GoneProjects
 from watcher.prune.gone_removal import is_left, remove_object
+from watcher.prune.late_images import find_late_images
 from watcher.prune.left_project import Choice, LeftProject
 from watcher.prune.model import Cause, ObjectKind, Verdict
 from watcher.system import lock
@@ -64,6 +65,9 @@ async def remove_project_objects(
                         verdicts.append(verdict.as_kept(Cause.IN_USE, f"{other} uses it too"))
                     else:
                         verdicts.append(await remove_object(each.engine, verdict))
+                if images:
+                    late = await find_late_images(each, left)
+                    verdicts += [await remove_object(each.engine, verdict) for verdict in late]
                 verdicts += await remove_address_image(each.engine)
                 if caches:
                     steps, problem = await projects.process_caches(left, each)

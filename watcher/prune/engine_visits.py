@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watcher import labels
@@ -39,6 +39,10 @@ class VisitedEngine:
     def is_same(self, use: EngineUse) -> bool:
         """Return whether `use` is this engine, at any endpoint."""
         return use.identity == self.info.identity
+
+    def with_holdings(self, holdings: Holdings) -> VisitedEngine:
+        """Return the same engine with what it holds now."""
+        return replace(self, holdings=holdings)
 
     def judge(self, left: LeftProject) -> tuple[Verdict, ...]:
         """Return verdicts for all objects that carry the id of a project, except its build cache."""
