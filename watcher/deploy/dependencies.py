@@ -14,7 +14,12 @@ from functools import partial
 
 from watcher import labels
 from watcher.compose import ComposeProject, ServiceSpec, find_jobs
-from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
+from watcher.deploy.dependency_containers import (
+    DependencyContainers,
+    Observed,
+    container_state,
+    stop_grace,
+)
 from watcher.deploy.dependency_errors import describe_failure, explain_refusal
 from watcher.deploy.dependency_graph import (
     Decision,
@@ -27,6 +32,7 @@ from watcher.deploy.dependency_graph import (
 from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.followers import Followers
 from watcher.deploy.project_resources import ensure_resources
+from watcher.deploy.slow_stop import announce_slow_stop
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import (
     EngineTrouble,
@@ -386,9 +392,13 @@ class Dependencies:
         try:
             for item in await self.containers.find_containers(self.project, name):
                 if self.containers.is_own(item) and item.state not in ("created", "exited", "dead"):
-                    await self.containers.stop_container(spec, item)
+                    with announce_slow_stop(self._inform, item.name, stop_grace(spec)):
+                        await self.containers.stop_container(spec, item)
         except WatcherError as error:
             self.reports.show_line("warning", f"{name} could not be stopped: {error}")
+
+    def _inform(self, text: str) -> None:
+        self.reports.show_line("info", text)
 
 
 async def _wait_for_any(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:

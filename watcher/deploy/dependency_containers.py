@@ -84,6 +84,11 @@ def container_state(found: Container) -> NodeState:
     return NodeState.FAILED if found.state == "dead" else NodeState.ABSENT
 
 
+def stop_grace(spec: ServiceSpec) -> float:
+    """Return the seconds after which a container that does not stop is killed."""
+    return STOP_SECONDS if spec.stop_grace_period is None else spec.stop_grace_period
+
+
 class DependencyContainers:
     """Changes the containers of dependencies. `owner` is the id of the watcher's project.
 
@@ -223,8 +228,7 @@ class DependencyContainers:
         """Run the `pre_stop` commands and stop the container."""
         if item.running:
             await hooks.run_hooks(self._engine, item.id, spec.pre_stop, "pre_stop")
-        grace = STOP_SECONDS if spec.stop_grace_period is None else spec.stop_grace_period
-        await self._engine.stop(item.id, grace)
+        await self._engine.stop(item.id, stop_grace(spec))
 
     async def remove_container(self, item: Container) -> None:
         """Remove a container that does not run. Its volumes stay."""

@@ -289,8 +289,7 @@ class ContainerDeployer:
                 await self._retirement.drain(old, moving=0.0)
                 await self._retirement.stop(old)
             if lost := self._traffic.lost:
-                await self.recipe.stopping(lost.id)
-                await self._own.stop(lost.id, self.recipe.stop_timeout)
+                await self._retirement.stop_container(lost)
             clock.mark("stop")
             return await self._bring_up(candidate, revision, image, clock)
         except BaseException:
@@ -378,8 +377,7 @@ class ContainerDeployer:
         if stop and (live := self._traffic.live) and not self.recipe.completes:  # a job would run again
             self._traffic.live = None
             try:
-                await self.recipe.stopping(live.id)
-                await self._own.stop(live.id, self.recipe.stop_timeout)
+                await self._retirement.stop_container(live)
                 await self._own.remove(live.id)
             except (EngineError, EngineUnavailable) as error:
                 self._names.warn(f"the live container could not be stopped: {error}")

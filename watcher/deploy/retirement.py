@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import traceback
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
 from watcher.deploy.owned import OwnContainers
+from watcher.deploy.slow_stop import announce_slow_stop, announce_wait
 from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.front import Backend, Front
@@ -93,17 +95,30 @@ class Retirement:
             stop = f"has {self._recipe.stop_timeout:g} s to end them"
             self._notify("info", f"{open_}: its program is told to stop (SIGTERM) and {stop}")
 
-    async def stop(self, old: Live) -> None:
-        """Stop a container that was drained, and end what its program has left open."""
+    async def stop(self, old: Live, *, awaited: bool = True) -> None:
+        """Stop a container that was drained, and end what its program has left open.
+
+        `awaited`: see `stop_container`.
+        """
         try:
-            await self._recipe.stopping(old.id)
-            await self._own.stop(old.id, self._recipe.stop_timeout)
+            await self.stop_container(old, awaited=awaited)
         finally:
             served = await self._served_by(old)
             ended = await asyncio.gather(*(front.cut(backend) for front, backend in served))
             if cut := sum(ended):
                 text = f"{cut} TLS, HTTP/2 or raw TCP connections to revision {short(old.revision)} were cut"
                 self._notify("warning", f"{text}: its program stopped without ending them")
+
+    async def stop_container(self, old: Live, *, awaited: bool = True) -> None:
+        """Run the `pre_stop` commands and stop a container.
+
+        If something is `awaited` that cannot go on before, a line says so when that takes long.
+        """
+        recipe, name = self._recipe, f"the container of revision {short(old.revision)}"
+        announced = announce_slow_stop(partial(self._notify, "info"), name, recipe.stop_timeout)
+        with announced if awaited else contextlib.nullcontext():
+            await recipe.stopping(old.id)
+            await self._own.stop(old.id, recipe.stop_timeout)
 
     def _notify(self, level: str, text: str) -> None:
         self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
@@ -118,7 +133,7 @@ class Retirement:
         try:
             await asyncio.gather(self.drain(old), self._drain_services(old))
             with contextlib.suppress(EngineError, EngineUnavailable):
-                await self.stop(old)
+                await self.stop(old, awaited=False)
                 await self._own.remove(old.id)
         finally:
             self._retiring.discard(old.id)
@@ -146,5 +161,12 @@ class Retirement:
         """Return when all work has ended; transfers are not waited for."""
         for front in (*self._fronts.values(), *self._address.exposed_fronts.values()):
             front.hurry()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        with announce_wait(partial(self._notify, "info"), self._describe_retiring):
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+
+    def _describe_retiring(self) -> str:
+        number = len(self._retiring)
+        limit = self._policy.drain + self._recipe.stop_timeout
+        earlier = f"waiting for {humanize.count(number, 'replaced container')} to answer open requests"
+        return f"{earlier} and stop, at most {limit:g} s" if number else ""
