@@ -119,7 +119,11 @@ class StartOrder:
             found = await self._engine.container(service.container_id) if service.container_id else None
             healthy = found is not None and found.health in ("", "healthy")
             unnamed = name in used and name not in self._reported
-            if found is None or unnamed or (dependency.condition == "service_healthy" and not healthy):
+            job = dependency.condition == "service_completed_successfully"
+            # Its end is possibly not known yet. The engine starts nothing in the namespaces of what ended.
+            ended = name in used and not job and found and not (found.running or found.paused)
+            unhealthy = dependency.condition == "service_healthy" and not healthy
+            if found is None or unnamed or ended or unhealthy:
                 yield name
 
 

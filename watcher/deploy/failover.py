@@ -14,7 +14,7 @@ from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import Live, Phases, backends, has_completed
 from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
-from watcher.deploy.pid_owner import find_ended_owner
+from watcher.deploy.pid_owner import OwnerEnded, find_ended_owner
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.positions import Where
@@ -112,7 +112,7 @@ class Failover:
             recipe = self._traffic.recipe
             reached = backends(recipe, found, live.revision, live.backends)
             if found.joined and not reached and live.backends:
-                await self._fail_over("the container that holds its network ended", found)
+                await self._fail_over("the container that holds its network ended", found, excused=True)
             elif reached != live.backends:
                 await self.follow_restart(live)
             if found.name != recipe.name and self._traffic.is_live(found.id):
@@ -176,10 +176,13 @@ class Failover:
             found = await self._engine.container(live.id)
             await self._fail_over("the container was restarted and did not answer", found)
             return
+        except OwnerEnded as error:
+            await self._handle_outside_stop(live, error.failure, await self._engine.container(live.id))
+            return
         self._traffic.point_fronts()
 
     async def _wait_for_answer(self, live: Live) -> Live:
-        """A container that was started again, once it answers; raises UserError when it does not soon."""
+        """A container that was started again, once it answers; raises UserError, OwnerEnded."""
         patience = min(RESTART_PATIENCE, self._traffic.policy.startup_timeout)
         policy = replace(self._traffic.policy, startup_timeout=patience)
         reached = await ready.until_ready(self._engine, self._traffic.recipe, policy, live.id, live.revision)
@@ -241,7 +244,7 @@ class Failover:
         try:
             await self._engine.start(previous.id)
             self._traffic.live = await self._wait_for_answer(previous)
-        except (UserError, EngineError, EngineUnavailable) as error:
+        except (UserError, OwnerEnded, EngineError, EngineUnavailable) as error:
             self._notify_not_restarted(previous, error)
             return False
         self._traffic.point_fronts()

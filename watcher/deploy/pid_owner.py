@@ -6,7 +6,7 @@ import asyncio
 
 from watcher.backoff import Backoff
 from watcher.engine import Container, Engine
-from watcher.errors import Failure
+from watcher.errors import Failure, WatcherError
 from watcher.observers.events import short
 
 KILLED = 137  # exit status of a program that the kernel killed
@@ -14,6 +14,14 @@ KILLED = 137  # exit status of a program that the kernel killed
 # report the end of the owner after that of the container that used its namespace.
 LOOKS = 7
 PAUSES = Backoff(first=0.02, most=0.5)  # seconds between looks at the owner
+
+
+class OwnerEnded(WatcherError):
+    """A container ended with the owner of its PID namespace, so it can be tried again."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.summary)
+        self.failure = failure
 
 
 async def find_ended_owner(engine: Engine, found: Container | None) -> Failure | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from watcher.deploy import probe
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, backends, has_completed
+from watcher.deploy.pid_owner import OwnerEnded, find_ended_owner
 from watcher.diagnosis.diagnose import container_failure, not_ready
 from watcher.diagnosis.positions import Where, find_nothing
 from watcher.engine import Container, Engine
@@ -75,7 +76,8 @@ async def until_ready(
 
     `exposed` are ports without a front that must answer too.
 
-    Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
+    Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up, and
+    OwnerEnded when it ended with the owner of its PID namespace.
     """
     if recipe.completes:
         await _until_completed(engine, container, where)
@@ -90,6 +92,8 @@ async def until_ready(
         # Inspect it after the answer: a container that answered and ended is not ready.
         found = await engine.container(container)
         if found is None or not (found.running or found.paused):
+            if ended := await find_ended_owner(engine, found):
+                raise OwnerEnded(ended)
             raise UserError(
                 await explain_end(engine, container, found, "the new container ended at once", where=where)
             )

@@ -30,9 +30,10 @@ class Managed:
 class Engine:
     def __init__(self) -> None:
         self.health: dict[str, str] = {}
+        self.state = "running"
 
     async def container(self, name: str) -> Container | None:
-        return Container(name, name, "i", {}, "running", health=self.health.get(name, ""))
+        return Container(name, name, "i", {}, self.state, health=self.health.get(name, ""))
 
 
 class Rig:
@@ -142,6 +143,9 @@ async def test_each_deploy_waits_for_the_container_that_it_uses(rig: Rig, keys: 
     rig.api.container_id = "c"
     assert await rig.waits(spec, first=False), "it has not got its name yet"
     rig.order.report_live("api")
+    rig.engine.state = "exited"
+    assert await rig.waits(spec, first=False), "the engine joins only what runs"
+    rig.engine.state = "running"
     assert not await rig.waits(spec, first=False)
     assert rig.order.count_replacements(spec) == {"api": 0}
     rig.order.report_replaced("api")

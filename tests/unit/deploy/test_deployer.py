@@ -13,6 +13,7 @@ from tests.facts import missing
 from tests.unit.deploy.world import NAME, PORT, Daemon, NotedFront, World, outcomes
 from watcher import labels
 from watcher.deploy import ContainerRecipe, DeployPolicy
+from watcher.deploy.pid_owner import OwnerEnded
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Front
@@ -324,6 +325,18 @@ async def test_a_container_that_ends_with_the_owner_of_its_pid_namespace_did_not
     assert lost.excused
     assert "PID namespace" in lost.failure.summary
     assert "137" not in lost.failure.summary
+    assert image not in daemon.deployer.failed_images
+
+
+async def test_a_start_that_ends_with_the_owner_of_the_pid_namespace_is_no_failure_of_the_tree(
+    world: World,
+) -> None:
+    owner = await world.stranger("owner")
+    world.recipe.pid = f"container:{owner}"
+    daemon = await world.begin()
+    await world.engine.stop(owner, 0)
+    with pytest.raises(OwnerEnded, match="PID namespace"):
+        await world.deploy("one", image := world.image(exit_code=137))
     assert image not in daemon.deployer.failed_images
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.deploy.world import NAME, PORT, World, outcomes
 from watcher.engine import EngineError
+from watcher.observers.events import ContainerLost
 from watcher.reconcile.ports import Deployed
 
 pytestmark = pytest.mark.parametrize("world", [True], ids=["pause-container"], indirect=True)
@@ -148,6 +149,7 @@ async def test_a_live_one_whose_network_ended_is_lost(world: World) -> None:
     world.engine.end(await joined(world, live), 137)
     await asyncio.sleep(0.1)
     assert outcomes(daemon) == ["lost two"]
+    assert daemon.of(ContainerLost)[0].excused, "its program did not crash"
     await world.good("two")
     await world.settle()
     await world.hold()
