@@ -851,6 +851,21 @@ async def test_commands_run_in_each_new_container(rig: Rig) -> None:
     assert [command.words for _, command in rig.engine.executed] == [("init", "db")] * 2
 
 
+async def test_commands_run_in_each_running_container_before_it_stops(rig: Rig) -> None:
+    text = SIMPLE.replace("image: db,", "image: db, pre_stop: [{command: [save, db]}],")
+    dependencies = rig.load(text)
+    await dependencies.require("api")
+    first = await rig.box("shop-db-1")
+    dependencies.reconfigure(rig.read(text.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.require("api")
+    second = await rig.box("shop-db-1")
+    await dependencies.close(stop=True)
+    assert [(box, command.words) for box, command in rig.engine.executed] == [
+        (first.id, ("save", "db")),
+        (second.id, ("save", "db")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("program", "state", "reason"),
     [
