@@ -766,6 +766,23 @@ async def test_one_that_ends_well_is_not_started_again(rig: Rig) -> None:
         assert not (await rig.box("shop-db-1")).running
 
 
+async def test_a_job_that_another_program_starts_is_left_to_the_next_deploy(rig: Rig) -> None:
+    text = SIMPLE.replace("{db: {", "{migrate: {condition: service_completed_successfully}, db: {")
+    dependencies = rig.load(text + "  migrate: {image: migrate}\n", migrate=Program(exit_code=0))
+    await dependencies.require("api")
+    job = await rig.box("shop-migrate-1")
+    async with watching(rig):
+        rig.engine.programs[job.image] = Program()
+        for status in (0, 3):
+            await rig.engine.start(job.id)
+            await until(lambda: rig.states("migrate")[-1] == "running")
+            rig.engine.end(job.id, status)
+            await until(lambda: rig.states("migrate")[-1] != "running")
+    said = [line for line in rig.lines if "exit status" in line]
+    assert [missing(line, "migrate", "exit status 3", "next deploy") for line in said] == [[]]
+    assert "migrate was started again" not in rig.lines
+
+
 async def test_at_the_end_only_what_the_watcher_started_is_stopped_in_reverse_order(rig: Rig) -> None:
     dependencies = rig.load(CHAIN, migrate=Program(exit_code=0), db=Program(health="healthy"))
     carried = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
