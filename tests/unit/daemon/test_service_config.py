@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from tests.facts import missing
 from tests.fake_engine import FakeEngine
 from tests.loaded_settings import load
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.service_notices import ServiceNotices
 from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy.dependencies import Dependencies
@@ -23,7 +26,7 @@ from watcher.dockerfile import Runs
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import Front, Unavailable
-from watcher.observers.events import Fanout
+from watcher.observers.events import Event, Fanout, Notice, ServiceStarted
 from watcher.prune import CacheNames
 from watcher.reconcile.build_slots import BuildSlots
 
@@ -184,3 +187,27 @@ def test_a_private_key_is_no_agent(rig: Rig) -> None:
         ConfigError, match=r"build\.ssh = 'default=.*/id_ed25519': is no agent's socket; give an"
     ):
         rig.fit("['9000:9000']")
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_what_is_known_of_mounted_sources_is_said_once_with_the_start(rig: Rig) -> None:
+    (rig.root / "plugins").mkdir()
+    (rig.root / "plugins/a.go").write_text("package a\n")
+    config = rig.fit("[], volumes: ['./plugins:/plugins']")
+    heard = Heard()
+    notices = ServiceNotices(replace(rig.site, observer=heard))
+    notices.emit(config)
+    notices.emit(config)
+    started, *said = heard.events
+    assert isinstance(started, ServiceStarted)
+    (notice,) = said
+    assert isinstance(notice, Notice)
+    assert (notice.service, notice.level) == ("app", "info")
+    assert missing(notice.text, "/plugins", "save", "replaces") == []
