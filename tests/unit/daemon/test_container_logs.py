@@ -88,6 +88,38 @@ async def test_a_container_that_is_restarted_is_followed_on_without_telling_anyt
     assert world.lines() == ["up"] * 3
 
 
+async def test_a_start_before_the_end_was_read_is_followed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[asyncio.Event] = []
+    ended: list[asyncio.Event] = []
+
+    async def follow_until_told(*_: object, **__: object) -> AsyncGenerator[Sequence[Printed]]:
+        leave = asyncio.Event()
+        begun.append(leave)
+        try:
+            while not leave.is_set():
+                await leave.wait()
+                yield [Printed(1.0, "a line")]
+        finally:
+            ended.append(leave)
+
+    monkeypatch.setattr(world.engine, "follow", follow_until_told)
+    box = await world.container()
+    await world.engine.start(box)
+    await until(lambda: len(begun) == 1)
+    await world.engine.stop(box, 0)
+    await world.engine.start(box)
+    await until(lambda: world.follower._again)
+    begun[0].set()
+    await until(lambda: len(begun) == 2)
+    begun[1].set()
+    await until(lambda: len(ended) == 2)
+    for _ in range(20):  # the task's end, and what it would begin
+        await asyncio.sleep(0)
+    assert len(begun) == 2
+
+
 async def test_a_container_that_runs_already_is_found_and_shows_its_last_lines_with_their_times(
     world: World,
 ) -> None:
