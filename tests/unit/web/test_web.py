@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import gc
+import hashlib
 import json
 import re
 import signal
@@ -596,6 +598,12 @@ async def test_the_page_needs_nothing_from_elsewhere(story: Story) -> None:
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert policy == read_page()[1]
+        for tag in ("script", "style"):
+            parts = re.findall(f"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
+            digests = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts]
+            assert digests
+            allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+            assert f" {tag}-src {allowed};" in policy
 
 
 async def test_the_page_comes_with_the_status(story: Story) -> None:
