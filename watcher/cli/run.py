@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar, cast
 
 from watcher import __version__
+from watcher.cli.output_file import warn_of_output_in
 from watcher.errors import EXIT_FAILED
 from watcher.observers import json_log
 from watcher.observers.console import Console
@@ -37,6 +38,7 @@ def _open_observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]
     out, err = (cast(TextIO, output) for output in outputs)
     json_log.configure_logging(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
+    warn_of_output_in(settings.root)
     journal = writes_to_journal(sys.stdout.fileno())
     console = None
     if not as_json:
