@@ -111,7 +111,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
     refused = [left for left in found if left.id in named and left not in chosen]
     status = EXIT_FAILED if refused else 0
     if not as_json:
-        _print_gone(found, chosen, refused)
+        _print_gone(select_asked(found, named), chosen, refused)
     # Ask outside of the loop: inside, Ctrl-C would have to wait for the answer.
     if not chosen or dry_run or not (yes or (not as_json and _ask_user())):
         if as_json:
@@ -125,6 +125,11 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
         else:
             print_table(pruning.GoneRow._fields, pruning.gone_rows(done.projects, done=True))
             print("\n".join(pruning.removal_summary(done)))
+
+
+def select_asked(found: Sequence[pruning.LeftProject], named: Sequence[str]) -> list[pruning.LeftProject]:
+    """Return the projects that the table shows: those that were named, all if none was."""
+    return [left for left in found if not named or left.is_named(named)]
 
 
 def _print_gone(

@@ -7,8 +7,9 @@ import pytest
 from tests.facts import missing
 from tests.fake_engine import FakeEngine
 from watcher import labels
+from watcher.cli.commands import select_asked
 from watcher.cli.prune import prune_left_services
-from watcher.prune import Needed, report_rows, summarize_report
+from watcher.prune import Choice, LeftProject, Needed, report_rows, summarize_report
 
 PROJECT = "shop-0123456789"
 
@@ -61,3 +62,21 @@ async def test_the_report_of_a_service_that_left_says_why() -> None:
     (reason,) = {row.reason for row in rows}
     assert missing(reason, "service old", "compose file") == []
     assert "removed" in " ".join(summarize_report(report))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ((), ["a-0123456789", "b-0123456789", "c-0123456789"]),
+        (("b-0123456789",), ["b-0123456789"]),
+        (("c-0123456789", "a-0123456789"), ["a-0123456789", "c-0123456789"]),
+    ],
+)
+def test_the_table_of_deleted_projects_shows_those_that_were_named(
+    named: tuple[str, ...], expected: list[str]
+) -> None:
+    found = [
+        LeftProject(f"{name}-0123456789", f"/src/{name}", Choice.BY_NAME, "deleted", record=None)
+        for name in "abc"
+    ]
+    assert [left.id for left in select_asked(found, named)] == expected
