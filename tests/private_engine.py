@@ -72,6 +72,16 @@ class PrivateEngine:
     def _containerd(self) -> int:
         return int((self.folder / "exec/containerd/containerd.pid").read_text())
 
+    def _left_processes(self) -> list[int]:
+        """Return the processes that name the folder: containerd, and what holds its containers."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+                with suppress(OSError):
+                    if f"{self.folder}/".encode() in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+        return found
+
     def said(self) -> str:
         return (self.folder / "log").read_text()[-3000:]
 
@@ -94,8 +104,9 @@ class PrivateEngine:
                         network.remove()
             self._process.terminate()
             self._process.wait(60)
-        with suppress(OSError, ValueError):  # of an engine that was killed and not started again
-            os.kill(self._containerd(), signal.SIGTERM)
+        for number in self._left_processes():  # of an engine that was killed and not started again
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
         subprocess.run(["ip", "link", "delete", self.bridge], check=False)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for point in sorted((each for each in mounts if each.startswith(f"{self.folder}/")), reverse=True):

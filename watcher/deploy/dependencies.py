@@ -18,7 +18,6 @@ from watcher.deploy.dependency_containers import (
     DependencyContainers,
     Observed,
     container_state,
-    stop_grace,
 )
 from watcher.deploy.dependency_errors import describe_failure, explain_refusal
 from watcher.deploy.dependency_graph import (
@@ -32,7 +31,8 @@ from watcher.deploy.dependency_graph import (
 from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.followers import Followers
 from watcher.deploy.project_resources import ensure_resources
-from watcher.deploy.slow_stop import announce_slow_stop
+from watcher.deploy.slow_stop import SLOW_STOP
+from watcher.deploy.stop_dependencies import stop_dependencies
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import (
     EngineTrouble,
@@ -372,33 +372,17 @@ class Dependencies:
             return NodeState.ABSENT  # stopped with the watcher before this one, and not started yet
         return observed.state
 
-    async def close(self, *, stop: bool) -> None:
+    async def close(self, *, stop: bool, say_after: float = SLOW_STOP) -> None:
         """End what runs; with `stop` the containers that a watcher started too, dependents first."""
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.containers.hashes.close()
-        left = list(self.names) if stop else []
-        while left:
-            graph = self.graph
-            last = [
-                name for name in left if not set(find_dependents(graph, name, lambda _: True)) & set(left)
-            ]
-            await asyncio.gather(*(self._stop_one(name) for name in last))
-            left = [name for name in left if name not in last]
-
-    async def _stop_one(self, name: str) -> None:
-        spec = self.project.services[name]
-        try:
-            for item in await self.containers.find_containers(self.project, name):
-                if self.containers.is_own(item) and item.state not in ("created", "exited", "dead"):
-                    with announce_slow_stop(self._inform, item.name, stop_grace(spec)):
-                        await self.containers.stop_container(spec, item)
-        except WatcherError as error:
-            self.reports.show_line("warning", f"{name} could not be stopped: {error}")
-
-    def _inform(self, text: str) -> None:
-        self.reports.show_line("info", text)
+        if stop:
+            names, graph = tuple(self.names), self.graph
+            await stop_dependencies(
+                self.containers, self.project, names, graph, self.reports, say_after=say_after
+            )
 
 
 async def _wait_for_any(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.facts import missing
 from tests.unit.deploy.test_dependencies import SIMPLE, Rig, rig  # noqa: F401  (a fixture)
-from watcher.deploy import slow_stop
 from watcher.deploy.slow_stop import announce_slow_stop
 from watcher.observers.events import Notice
 
@@ -69,8 +68,7 @@ async def test_the_end_names_the_dependency_that_it_waits_for(
         await stop(container, timeout)
 
     monkeypatch.setattr(rig.engine, "stop", stop_slowly)
-    monkeypatch.setattr(slow_stop, "SLOW_STOP", 0.0)
-    await dependencies.close(stop=True)
+    await dependencies.close(stop=True, say_after=0.0)
     (line,) = (each.text for each in rig.events if isinstance(each, Notice) and "asked to stop" in each.text)
     assert line.startswith("shop-db-1 still runs")
     assert line.endswith("killed after 30 s (stop_grace_period)")
