@@ -73,6 +73,7 @@ class Dependencies:
             engine,
             owner,
             lambda spec: self.followers.with_owner_ids(spec),  # noqa: PLW0108 - is made after this
+            lambda text: self.reports.show_line("warning", text),
         )
         self.followers = Followers(
             engine,

@@ -96,9 +96,13 @@ class DependencyContainers:
     """
 
     def __init__(
-        self, engine: Engine, owner: str, with_owner_ids: Callable[[ServiceSpec], ServiceSpec]
+        self,
+        engine: Engine,
+        owner: str,
+        with_owner_ids: Callable[[ServiceSpec], ServiceSpec],
+        warn: Callable[[str], None],
     ) -> None:
-        self._engine, self._owner, self._with_owner_ids = engine, owner, with_owner_ids
+        self._engine, self._owner, self._with_owner_ids, self._warn = engine, owner, with_owner_ids, warn
         self._digests: dict[str, str] = {}  # container of docker compose -> configuration when first seen
         self.hashes = ComposeHashes()
         self.started: set[str] = set()  # ids of containers that this process has started
@@ -225,9 +229,11 @@ class DependencyContainers:
         self.started.add(container)
 
     async def stop_container(self, spec: ServiceSpec, item: Container) -> None:
-        """Run the `pre_stop` commands and stop the container."""
-        if item.running:
-            await hooks.run_hooks(self._engine, item.id, spec.pre_stop, "pre_stop")
+        """Run the `pre_stop` commands and stop the container; warn of a command that fails."""
+        if item.running and (
+            failure := await hooks.run_hooks(self._engine, item.id, spec.pre_stop, "pre_stop")
+        ):
+            self._warn(f"{spec.name}: {failure.summary}")
         await self._engine.stop(item.id, stop_grace(spec))
 
     async def remove_container(self, item: Container) -> None:

@@ -883,6 +883,16 @@ async def test_commands_run_in_each_running_container_before_it_stops(rig: Rig) 
     ]
 
 
+async def test_a_command_before_the_stop_that_fails_is_told_and_the_container_stops(rig: Rig) -> None:
+    rig.engine.answers["save"] = (7, ("no room",))
+    dependencies = rig.load(SIMPLE.replace("image: db,", "image: db, pre_stop: [{command: [save, db]}],"))
+    await dependencies.require("api")
+    await dependencies.close(stop=True)
+    assert not (await rig.box("shop-db-1")).running
+    warned = [each.text for each in rig.events if isinstance(each, Notice) and each.level == "warning"]
+    assert [missing(line, "db", "pre_stop", "save db", "7") for line in warned] == [[]]
+
+
 @pytest.mark.parametrize(
     ("program", "state", "reason"),
     [
