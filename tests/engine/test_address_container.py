@@ -203,12 +203,16 @@ async def test_a_front_serves_a_port_that_is_only_exposed(stage: Stage) -> None:
     front = stage.deployer.exposed_fronts[9000]
     before = front.backend
     assert front.stats.exchanges == 1
+    first = stage.deployer.container
     await stage.deploy("two")
     assert front.backend != before, "a kept connection goes on at the new container"
     assert await stage.call(f"{FRONT}; {DIRECT}") == "two\ntwo"
     assert front.stats.exchanges == 2
     live = stage.deployer.container
     assert live
+    assert first
+    while await stage.engine.container(first.id):  # until then it would take the traffic back
+        await asyncio.sleep(0.05)
     await stage.engine.stop(live.id, 0.0)
     await stage.deployer.check()
     call = asyncio.create_task(stage.call(FRONT))
