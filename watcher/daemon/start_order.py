@@ -46,9 +46,12 @@ class ManagedService(Protocol):
 class StartOrder:
     """Knows the managed services of a project. Dependencies that are not managed are no concern of it."""
 
-    def __init__(self, engine: Engine, dependencies: Dependencies) -> None:
-        """`dependencies` learns which services are live: others of the project may depend on them."""
-        self._engine, self._dependencies = engine, dependencies
+    def __init__(self, engine: Engine, dependencies: Dependencies, *, pause: float = PAUSE) -> None:
+        """`dependencies` learns which services are live: others of the project may depend on them.
+
+        `pause` is the time between two looks, in seconds.
+        """
+        self._engine, self._dependencies, self._pause = engine, dependencies, pause
         self._services: dict[str, ManagedService] = {}
         self._replacements = Counter[str]()
         self._reported: set[str] = set()  # whose live container has its name
@@ -94,11 +97,11 @@ class StartOrder:
         begun = loop.time()
         try:
             while missing := [name async for name in self._missing(spec, first=first)]:
-                if loop.time() - begun >= PAUSE:
+                if loop.time() - begun >= self._pause:
                     show(
                         _describe_wait(missing, {name for name in missing if self._services[name].has_failed})
                     )
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self._pause)
         finally:
             show("")
 

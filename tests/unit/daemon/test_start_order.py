@@ -44,7 +44,7 @@ class Rig:
         self.one_shots: frozenset[str] = frozenset()
         self.replaced = list[str]()
         self.followers = self  # of what stands in for the dependencies, too
-        self.order = StartOrder(self.engine, self)  # type: ignore[arg-type]
+        self.order = StartOrder(self.engine, self, pause=0.01)  # type: ignore[arg-type]
         self.api = Managed()
         self.order.add("api", self.api)
 
@@ -70,7 +70,7 @@ class Rig:
     async def waits(self, spec: ServiceSpec, *, first: bool = True) -> bool:
         """Whether it still waits after some looks."""
         try:
-            async with asyncio.timeout(0.35):
+            async with asyncio.timeout(0.1):
                 await self.order.wait(spec, first=first, show=self.shown.append)
         except TimeoutError:
             return True
