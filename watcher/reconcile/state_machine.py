@@ -154,10 +154,14 @@ def _must_build(state: State) -> bool:
 
 
 def _cannot_be_built(state: State) -> bool:
-    """Return whether a build of the desired revision, or its deploy, has failed while nothing is live."""
+    """Return whether a build of the desired revision, or its deploy, has failed while nothing is live.
+
+    After the first failure that was not the user's, too, but not after a second one: that was perhaps the
+    deploy of the last good image, which must not keep builds from being tried.
+    """
     if state.desired is None or state.live is not None:
         return False
-    return state.failed == state.desired or state.infra_failures > 0
+    return state.failed == state.desired or state.infra_failures == 1
 
 
 def _should_cancel(state: State, now: float, limits: BuildLimits) -> bool:

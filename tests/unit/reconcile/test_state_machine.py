@@ -459,6 +459,18 @@ def test_the_last_good_image_serves_while_a_build_meets_trouble_and_then_the_bui
     assert plan.decide(state, 101.0) == plan.Build("a")
 
 
+def test_trouble_with_the_last_good_image_does_not_keep_builds_from_being_tried() -> None:
+    state = after(*LAST_GOOD, inputs.BuildBegun("a"), inputs.BuildInfraFailed("a"))
+    for event in (inputs.DeployBegun("z"), inputs.LiveChanged(None), inputs.DeployInfraFailed("z")):
+        state = transition(state, event, 100.5)
+    assert plan.decide(state, state.retry_at) == plan.Build("a")
+    state = transition(state, inputs.TreeScanned("b"), 101.0)
+    assert plan.decide(state, 101.0) == plan.Build("b")
+    for failed in (inputs.BuildBegun("b"), inputs.BuildFailed("b")):
+        state = transition(state, failed, 102.0)
+    assert plan.decide(state, 102.0) == plan.Deploy("z", "image of z")
+
+
 def test_a_last_good_image_that_does_not_start_is_not_tried_again() -> None:
     state = after(*FAILED, inputs.DeployBegun("z"), inputs.LiveChanged(None), inputs.DeployFailed("z"))
     assert (state.live, state.last_good) == (None, None)
