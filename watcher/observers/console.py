@@ -42,21 +42,13 @@ from watcher.observers.events import (
     SourceScanned,
     SourceScanning,
 )
+from watcher.observers.front_events import REFUSALS
 from watcher.observers.heartbeat import Heartbeat
 from watcher.observers.progress_view import ProgressView
 from watcher.observers.status_board import StatusBoard
 
 # Frequent events without a line of their own: they change nothing that is shown.
 _IGNORED = (BuildStepOutput, ContainerOutput, FrontExchange, FrontHeld, SourceEvents)
-_REFUSALS = {
-    "timeout": "waited longer than front.hold_timeout",
-    "limit": "too many waited or were connected",
-    "malformed": "not valid HTTP",
-    "backend": "the container did not answer",
-    "drain": "not answered within deploy.drain",
-    "gone": "the client had gone",
-    "closing": "the port is closed",
-}
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
 SCANNING_EVERY = 5.0  # seconds between two lines about a long scan
 
@@ -211,5 +203,10 @@ class Console:
         if is_due(event.at, self._refused_at, REFUSALS_EVERY):
             what = humanize.count(self._refused, "request")
             answer = f"answered {event.code}" if event.code else "closed"
-            self._print(event, "!", f"{what} {answer} by the front: {_REFUSALS[event.reason]}", "yellow")
+            self._print(
+                event,
+                "!",
+                f"{what} {answer} by the front: {REFUSALS.get(event.reason, event.reason)}",
+                "yellow",
+            )
             self._refused, self._refused_at = 0, event.at

@@ -6,6 +6,17 @@ from dataclasses import dataclass
 
 from watcher.observers.event_base import Event
 
+REFUSALS = {
+    "timeout": "waited longer than front.hold_timeout",
+    "limit": "too many waited or were connected",
+    "malformed": "not valid HTTP",
+    "backend": "the container did not answer",
+    "drain": "not answered within deploy.drain",
+    "gone": "the client had gone",
+    "closing": "the port is closed",
+}
+"""Why the front answers a request itself: the reasons of `FrontRefused`, each in words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontExchange(Event):
@@ -34,7 +45,7 @@ class FrontOld(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRefused(Event):
-    """The front answered: `reason` is timeout | limit | malformed | backend | drain | gone | closing."""
+    """The front answered the request itself; `reason` is one of `REFUSALS`."""
 
     reason: str
     code: int

@@ -50,6 +50,7 @@ from watcher.observers.events import (
     SourceScanned,
     SuggestionMeasured,
 )
+from watcher.observers.front_events import REFUSALS
 from watcher.observers.metric_specs import (
     BUGS,
     BUILD_TIME,
@@ -105,7 +106,6 @@ _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _FREED_FOR = (*_PRUNED_FOR, ("step", "superseded"), ("go-cache", "unused"), ("build-cache", "unused"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-_REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone", "closing")
 GOOD_DEPENDENCIES = ("running", "checking", "healthy", "completed", "unused")
 PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 
@@ -216,7 +216,7 @@ class Metrics:
             )
         for code in _CODE_CLASSES:
             self._store.start(REQUESTS, name, code)
-        for reason in _REFUSALS:
+        for reason in REFUSALS:
             self._store.start(REFUSED, name, self._store.bound_label("refused", reason))
         self._store.start(RESCANS, name, self._store.bound_label("reason", "overflow"))
         for spec in (LOST, FS_EVENTS, SENT):
